@@ -1,0 +1,239 @@
+"""One frozen dataclass per stage: everything that changes a stage's output, and nothing else.
+
+How a stage is executed (device, workers, shard, resume ...) is `Execution`; it never changes bytes.
+Precedence, highest first: command line, environment, TOML file, preset of the data set, default.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from gleclip_cli.errors import UsageError
+
+DATASETS = ("scenes", "voc")
+CAM_METHODS = ("clip-es", "similarity")
+CALIBRATIONS = ("none", "maskclip", "svc")
+REFINE_STEPS = ("caa", "par")
+ARCHITECTURES = ("clip-decoder", "deeplabv2", "deeplabv2-small")
+EVALUATE_WHAT = ("cam", "pseudo")
+
+
+def _require(condition: bool, cause: str, remedy: str = "") -> None:
+    if not condition:
+        raise UsageError(cause, remedy)
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    _require(value in known, f"{name} is {value!r}.", f"Choose one of: {', '.join(known)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a stage runs: never part of the stage key."""
+
+    device: str = "auto"
+    workers: int = 0
+    shard: tuple[int, int] = (0, 1)
+    resume: bool = True
+    overwrite: bool = False
+    allow_partial: bool = False
+    on_bad: str = "skip"
+    max_failures: int | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        _choice("--on-bad", self.on_bad, ("stop", "skip"))
+        index, count = self.shard
+        _require(0 <= index < count, f"--shard is {index}/{count}.", "Use i/n with 0 <= i < n.")
+        _require(self.workers >= 0, f"--workers is {self.workers}.", "Use 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareDataConfig:
+    """Where the data set is, or how many scenes to draw."""
+
+    dataset: str = "scenes"
+    data: str = ""
+    train_images: int = 600
+    val_images: int = 200
+    seed: int = 0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _choice("--dataset", self.dataset, DATASETS)
+        if self.dataset == "scenes":
+            _require(not self.data, "scenes are drawn, not read.", "Leave out --data.")
+            _require(
+                self.train_images > 0 and self.val_images > 0,
+                "scenes needs at least one image per split.",
+                "Raise --train-images and --val-images.",
+            )
+        else:
+            _require(
+                bool(self.data),
+                f"The data set {self.dataset} needs its folder.",
+                "Name it with --data DIR or the environment variable GLECLIP_DATA.",
+            )
+        _positive_limit(self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenCamConfig:
+    """How class activation maps are made from images and image-level labels.
+
+    `caa_threshold` is the share of the maximum above which a map opens a box (0 to 1).
+    """
+
+    split: str = "train"
+    method: str = "clip-es"
+    clip_model: str = "ViT-B-16-quickgelu"
+    clip_weights: str = "openai"
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    calibration: str = "svc"
+    background_texts: bool = True
+    caa: bool = True
+    caa_threshold: float = 0.4
+    parity: bool = False
+    precision: str = "fp32"
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _choice("--method", self.method, CAM_METHODS)
+        _choice("--calibration", self.calibration, CALIBRATIONS)
+        _choice("--precision", self.precision, ("fp32", "bf16", "fp16"))
+        _require(
+            bool(self.scales) and all(s > 0 for s in self.scales),
+            f"--scales is {list(self.scales)}.",
+            "Give one or more positive numbers.",
+        )
+        _fraction("--caa-threshold", self.caa_threshold)
+        _positive_limit(self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig:
+    """How maps become pseudo masks: steps in order, then background, argmax, confidence.
+
+    The background score is (1 - max over classes) ** `bg_power`, or the constant
+    `bg_threshold` when that is given (0 to 1).
+    """
+
+    split: str = "train"
+    steps: tuple[str, ...] = ("par",)
+    bg_power: float = 1.0
+    bg_threshold: float | None = None
+    caa_threshold: float = 0.4
+    par_iterations: int = 20
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            _choice("--steps", step, REFINE_STEPS)
+        _require(self.bg_power > 0, f"--bg-power is {self.bg_power}.", "Use a positive number.")
+        if self.bg_threshold is not None:
+            _fraction("--bg-threshold", self.bg_threshold)
+        _fraction("--caa-threshold", self.caa_threshold)
+        _require(self.par_iterations >= 0, "--par-iterations is negative.", "Use 0 or more.")
+        _positive_limit(self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSegConfig:
+    """How a segmentation network is trained from pseudo masks (or true masks, as a yardstick).
+
+    `confidence_threshold`: pixels of pseudo masks below it are ignored (0 to 1).
+    `epochs` counts passes over the training split.
+    """
+
+    name: str = "seg"
+    split: str = "train"
+    val_split: str = "val"
+    targets: str = "pseudo"
+    arch: str = "deeplabv2"
+    clip_model: str = "ViT-B-16-quickgelu"
+    clip_weights: str = "openai"
+    pretrained: str = ""
+    epochs: float = 20.0
+    batch_size: int = 10
+    crop: int = 321
+    learning_rate: float = 2.5e-4
+    weight_decay: float = 5e-4
+    warmup: float = 0.0
+    poly_power: float = 0.9
+    balanced: bool = True
+    confidence_threshold: float = 0.0
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = True
+    seed: int = 0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _choice("--arch", self.arch, ARCHITECTURES)
+        _choice("--targets", self.targets, ("pseudo", "gt"))
+        _require(self.epochs > 0, f"--epochs is {self.epochs}.", "Use a positive number.")
+        _require(self.batch_size > 0, "--batch-size is not positive.", "Use 1 or more.")
+        _fraction("--confidence-threshold", self.confidence_threshold)
+        _require(
+            bool(self.name) and "/" not in self.name and self.name not in EVALUATE_WHAT,
+            f"--name is {self.name!r}.",
+            "Use a plain word other than cam and pseudo.",
+        )
+        _positive_limit(self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What is scored against the true masks of a split.
+
+    `what` is `cam` (background swept on this split unless `bg_threshold` is given), `pseudo`,
+    or the name of a trained network.
+    """
+
+    what: str = "seg"
+    split: str = "val"
+    bg_threshold: float | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = True
+    allow_missing: bool = False
+    save_predictions: bool = True
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bg_threshold is not None:
+            _fraction("--bg-threshold", self.bg_threshold)
+        _positive_limit(self.limit)
+
+
+def _fraction(name: str, value: float) -> None:
+    _require(0 <= value <= 1, f"{name} is {value}.", "Use a number from 0 to 1.")
+
+
+def _positive_limit(limit: int | None) -> None:
+    _require(limit is None or limit > 0, f"--limit is {limit}.", "Use 1 or more.")
+
+
+STAGE_CONFIGS: dict[str, type[Any]] = {
+    "prepare-data": PrepareDataConfig,
+    "gen-cam": GenCamConfig,
+    "refine": RefineConfig,
+    "train-seg": TrainSegConfig,
+    "evaluate": EvaluateConfig,
+}
+"""Stage configurations in pipeline order, by command name."""
+
+_MICRO_CLIP = {"clip_model": "micro-clip", "clip_weights": "micro-clip"}
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "scenes": {
+        "prepare-data": {"dataset": "scenes"},
+        "gen-cam": _MICRO_CLIP,
+        "train-seg": {**_MICRO_CLIP, "arch": "clip-decoder"},
+    },
+    "voc": {"prepare-data": {"dataset": "voc"}},
+}
+"""Preset -> command -> field -> value, applied above the defaults."""
+
+
+def field_names(config: type[Any]) -> tuple[str, ...]:
+    """Names of a configuration's fields, in order."""
+    return tuple(f.name for f in fields(config))
