@@ -1,0 +1,1 @@
+"""Data sets: what their files mean, and how to find and check them."""

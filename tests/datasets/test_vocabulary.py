@@ -1,0 +1,100 @@
+"""Class tables: VOC's facts, and every way a table can contradict itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gleclip_cli.datasets.vocabulary import (
+    BACKGROUND,
+    IGNORE_INDEX,
+    load_vocabulary,
+    near_matches,
+    read_vocabulary,
+    voc_palette,
+)
+from gleclip_cli.errors import UsageError
+
+TABLE = """
+name = "zoo"
+classes = ["cat", "dog"]
+templates = ["a {}."]
+background_texts = ["sky"]
+"""
+
+
+def test_voc_table_has_the_order_and_texts_of_the_literature() -> None:
+    voc = load_vocabulary("voc")
+    assert len(voc.classes) == 20
+    assert list(voc.classes) == sorted(voc.classes)
+    assert voc.classes[0] == "aeroplane"
+    assert voc.class_names[20] == "tvmonitor"
+    assert voc.class_names[BACKGROUND] == "background"
+    assert voc.prompts[voc.classes.index("person")] == "person with clothes,people,human"
+    assert voc.prompts[voc.classes.index("dog")] == "dog"
+    assert voc.templates == ("a clean origami {}.",)
+    assert len(voc.background_texts) == 25
+
+
+def test_palette_is_the_published_one() -> None:
+    palette = voc_palette()
+    # The first rows and the ignore colour as printed in the VOC development kit.
+    assert palette[:5].tolist() == [
+        [0, 0, 0],
+        [128, 0, 0],
+        [0, 128, 0],
+        [128, 128, 0],
+        [0, 0, 128],
+    ]
+    assert palette[15].tolist() == [192, 128, 128]
+    assert palette[20].tolist() == [0, 64, 128]
+    assert palette[IGNORE_INDEX].tolist() == [224, 224, 192]
+    assert len(np.unique(palette, axis=0)) == 256
+
+
+def test_own_table_with_prompts_and_colours(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.toml"
+    path.write_text(TABLE + 'palette = [[1, 2, 3], [4, 5, 6]]\n[prompts]\ndog = "dog, hound"\n')
+    zoo = read_vocabulary(path)
+    assert zoo.prompts == ("cat", "dog, hound")
+    assert zoo.palette[:2].tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert zoo.palette[2].tolist() == [0, 128, 0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('name = "zoo"', "", "missing name"),
+        ('name = "zoo"', 'name = "zoo"\ncolour = 1', "unknown colour"),
+        ('"dog"', '"cat"', "classes is not a list of different texts"),
+        ('"dog"', '"background"', "background is no class"),
+        ('["cat", "dog"]', "[]", "0 classes"),
+        ('["cat", "dog"]', str([f"c{i}" for i in range(255)]).replace("'", '"'), "255 classes"),
+        ('"a {}."', '"a thing."', "every template needs one {}"),
+        ('["sky"]', '"sky"', "background_texts is not a list"),
+        ('["sky"]', '["sky"]\npalette = [[0, 0, 256]]', "palette entry"),
+        ('["sky"]', '["sky"]\n[prompts]\ncow = "cow"', "unknown classes cow"),
+        ('["sky"]', '["sky"', "not valid TOML"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(
+    tmp_path: Path, old: str, new: str, named: str
+) -> None:
+    path = tmp_path / "zoo.toml"
+    assert old in TABLE
+    path.write_text(TABLE.replace(old, new))
+    with pytest.raises(UsageError, match=named.replace("{", r"\{")):
+        read_vocabulary(path)
+
+
+def test_unknown_table_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"voc") as caught:
+        load_vocabulary("../voc")
+    assert caught.value.exit_code == 2
+
+
+def test_near_matches_ignore_case_and_spaces() -> None:
+    classes = load_vocabulary("voc").classes
+    assert near_matches("Potted Plant", classes)[0] == "pottedplant"
+    assert near_matches("tv/monitor", classes)[0] == "tvmonitor"
+    assert near_matches("zzz", classes) == []
