@@ -1,0 +1,244 @@
+"""Frozen CLIP by open_clip: features, attention, and patch embeddings calibrated to be dense.
+
+The forward is our own, through open_clip's parts, so that any grid of patches goes in and
+attention comes out. This module is the one seam that hands a weight name or path to open_clip.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import open_clip
+import torch
+from jaxtyping import Float, Int, UInt8
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+
+from gleclip_cli.errors import BadInput, UsageError
+from gleclip_cli.model.attention import BlockTrace, run_block, self_correlation, value_path
+from gleclip_cli.model.weights import ClipSource, find_clip, fit_weights, read_weights
+
+_CACHED_GRIDS = 32
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """What one forward gives.
+
+    `dense`: calibrated patch embeddings, not normalised; `global_embed`: the CLS embedding,
+    L2-normalised; `attention`: head means of the last two thirds of the blocks, first to last,
+    patches only; `last`: the last block, CLS included, for Grad-CAM.
+    """
+
+    dense: Float[Tensor, "b e h w"]
+    global_embed: Float[Tensor, "b e"]
+    attention: Float[Tensor, "b l n n"]
+    last: BlockTrace
+
+
+class FrozenClip(nn.Module):
+    """A CLIP whose weights never change: no gradient, always in evaluation mode."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, clip: Any, tokenizer: Any, *, mean: Sequence[float], std: Sequence[float], sha256: str
+    ) -> None:
+        super().__init__()
+        visual = clip.visual
+        self.clip = clip
+        self.visual = visual
+        self.blocks: Sequence[Any] = visual.transformer.resblocks
+        self.tokenizer: Callable[[list[str]], Tensor] = tokenizer
+        self.weights_sha256 = sha256
+        self.patch_size = int(visual.patch_size[0])
+        self.image_size = int(visual.image_size[0])
+        self.width = int(visual.transformer.width)
+        self.embed_dim = int(visual.output_dim)
+        self.num_layers = len(self.blocks)
+        self.num_heads = int(self.blocks[0].attn.num_heads)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self._positions: dict[tuple[Any, ...], Tensor] = {}
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied with before a softmax over texts."""
+        return float(self.clip.logit_scale.exp())
+
+    def train(self, mode: bool = True) -> "FrozenClip":
+        """Stay in evaluation mode, whatever a network around it does."""
+        return super().train(False)
+
+    def normalise(
+        self, images: UInt8[Tensor, "b 3 H W"] | Float[Tensor, "b 3 H W"]
+    ) -> Float[Tensor, "b 3 H W"]:
+        """Return what the network expects from bytes, or from floats in [0, 1]."""
+        scaled = images.float() / 255 if images.dtype == torch.uint8 else images
+        return (scaled - self.mean) / self.std
+
+    @torch.no_grad()
+    def forward(
+        self, images: Float[Tensor, "b 3 H W"], *, calibration: str = "svc", parity: bool = False
+    ) -> ClipFeatures:
+        """Return features of normalised images; H and W are multiples of the patch size.
+
+        `calibration`: `none` (raw last block), `maskclip` (value path in the last block) or `svc`
+        (a second path beside the last 5/12 of the blocks, ExCEL). `parity`: the published codes'
+        arithmetic (position embedding rounded to half, heads of svc summed instead of averaged).
+        """
+        count = self.num_layers
+        attended_from = count - _share(count, 2 / 3)
+        calibrated_from = count - max(2, _share(count, 5 / 12)) if calibration == "svc" else count
+        traced_from = max(0, min(attended_from, calibrated_from))
+        tokens = self._embed(images, parity=parity)
+        for block in self.blocks[:traced_from]:
+            tokens = block(tokens)
+        patches = tokens.shape[1] - 1
+        # Softmax is float32 under autocast, so is the attention.
+        attention = torch.empty(
+            (len(images), count - attended_from, patches, patches), device=images.device
+        )
+        dense = tokens
+        for depth in range(traced_from, count):
+            block = self.blocks[depth]
+            if calibration == "maskclip" and depth == count - 1:
+                dense = value_path(block, tokens)
+            trace = run_block(block, tokens)
+            if depth >= attended_from:
+                attention[:, depth - attended_from] = trace.attention[:, 1:, 1:]
+            if depth >= calibrated_from:
+                dense = (tokens if depth == calibrated_from else dense) + self_correlation(
+                    block, trace, sum_heads=parity
+                )
+            tokens = trace.output
+        if calibration == "none":
+            dense = tokens
+        cls = nn.functional.normalize(self._project(tokens[:, 0]).float(), dim=-1)
+        grid = self._as_grid(self._project(dense[:, 1:]).float(), images)
+        return ClipFeatures(grid, cls, attention, trace)
+
+    @torch.no_grad()
+    def block_outputs(
+        self, images: Float[Tensor, "b 3 H W"], layers: Sequence[int]
+    ) -> list[Float[Tensor, "b c h w"]]:
+        """Return the patch tokens after the given blocks (1 is the first), in the given order."""
+        if not layers or not all(1 <= layer <= self.num_layers for layer in layers):
+            raise ValueError(f"layers {list(layers)} of a CLIP of {self.num_layers} blocks")
+        tokens = self._embed(images)
+        outputs = {}
+        for layer, block in enumerate(self.blocks[: max(layers)], start=1):
+            tokens = block(tokens)
+            if layer in layers:
+                outputs[layer] = self._as_grid(tokens[:, 1:], images)
+        return [outputs[layer] for layer in layers]
+
+    @torch.no_grad()
+    def encode_texts(self, token_ids: Int[Tensor, "k s"]) -> Float[Tensor, "k e"]:
+        """Return L2-normalised embeddings of tokenised texts."""
+        embedded: Tensor = self.clip.encode_text(token_ids.to(self.mean.device), normalize=True)
+        return embedded.float()
+
+    def _embed(
+        self, images: Float[Tensor, "b 3 H W"], *, parity: bool = False
+    ) -> Float[Tensor, "b t c"]:
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size or not height * width:
+            raise ValueError(f"{height} x {width} is not made of {self.patch_size}-pixel patches")
+        patches = self.visual.conv1(images).flatten(2).transpose(1, 2)
+        cls = self.visual.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+        grid = (height // self.patch_size, width // self.patch_size)
+        positions = self._position_embedding(grid, parity=parity).to(patches.dtype)
+        tokens: Tensor = self.visual.ln_pre(torch.cat([cls, patches], dim=1) + positions)
+        return tokens
+
+    def _position_embedding(self, grid: tuple[int, int], *, parity: bool) -> Float[Tensor, "t c"]:
+        """Return the position embedding of a grid: bilinear, half-pixel centres; cached."""
+        learned: Tensor = self.visual.positional_embedding
+        key = (grid, parity, learned.device)
+        if key not in self._positions:
+            native = learned[1:].T.reshape(1, self.width, *self.visual.grid_size)
+            resized = nn.functional.interpolate(native, grid, mode="bilinear", align_corners=False)
+            positions = torch.cat([learned[:1], resized[0].flatten(1).T])
+            if len(self._positions) >= _CACHED_GRIDS:
+                self._positions.pop(next(iter(self._positions)))
+            self._positions[key] = positions.half().float() if parity else positions
+        return self._positions[key]
+
+    def _project(self, tokens: Float[Tensor, "*b c"]) -> Float[Tensor, "*b e"]:
+        projected: Tensor = self.visual.ln_post(tokens) @ self.visual.proj
+        return projected
+
+    def _as_grid(
+        self, patches: Float[Tensor, "b n c"], images: Float[Tensor, "b 3 H W"]
+    ) -> Float[Tensor, "b c h w"]:
+        height, width = (side // self.patch_size for side in images.shape[-2:])
+        return patches.transpose(1, 2).reshape(len(images), -1, height, width).contiguous()
+
+
+def load_clip(model: str, weights: str, *, seed: int = 0) -> FrozenClip:
+    """Build a CLIP in float32 on the CPU.
+
+    `model` is a name of open_clip or the path of a configuration in its JSON format; `weights` a
+    hub tag, a `.safetensors` or `.pt` file in its state-dict format, or `random` (from `seed`).
+
+    Raises:
+        UsageError: unknown name, tag or file, or an architecture other than CLIP's plain ViT.
+        BadInput: a configuration or weights file that is broken or does not fit.
+        EnvironmentFault: the hub cannot be reached.
+    """
+    source = find_clip(model, weights, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        clip = _build(source)
+    if source.file is not None:
+        fit_weights(clip, read_weights(source.file), origin=str(source.file))
+    text = source.config["text_cfg"]
+    tokenizer = open_clip.SimpleTokenizer(
+        context_length=text.get("context_length", 77), **(text.get("tokenizer_kwargs") or {})
+    )
+    return FrozenClip(clip, tokenizer, mean=source.mean, std=source.std, sha256=source.sha256)
+
+
+def _build(source: ClipSource) -> Any:
+    """Build open_clip's model, or refuse what is not a plain CLIP vision transformer."""
+    config = dict(source.config)
+    text = config["text_cfg"]
+    kind = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
+    # Asked before building, because these would fetch files of their own.
+    foreign = {"hf_model_name", "hf_tokenizer_name"} & set(text)
+    if foreign or "timm_model_name" in config["vision_cfg"] or "multimodal_cfg" in config:
+        raise _not_plain(source.name)
+    try:
+        clip = kind(**config)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise BadInput(
+            f"open_clip cannot build {source.name}: {error}.",
+            "Use the JSON format of open_clip's model_configs.",
+        ) from error
+    visual = clip.visual
+    if not (
+        isinstance(visual, VisionTransformer)
+        and visual.attn_pool is None
+        and visual.pool_type == "tok"
+        and visual.patch_size[0] == visual.patch_size[1]
+        and all(isinstance(block, ResidualAttentionBlock) for block in visual.transformer.resblocks)
+        and all(isinstance(b.mlp.gelu, QuickGELU | nn.GELU) for b in visual.transformer.resblocks)
+    ):
+        raise _not_plain(source.name)
+    return clip
+
+
+def _not_plain(name: str) -> UsageError:
+    return UsageError(
+        f"{name} is not a plain CLIP: vision transformer with CLS token, byte-pair texts.",
+        "Use a ViT model such as ViT-B-16-quickgelu with --clip-model.",
+    )
+
+
+def _share(count: int, fraction: float) -> int:
+    """Return a fraction of the blocks, halves rounded up, at least one."""
+    return max(1, int(count * fraction + 0.5))
