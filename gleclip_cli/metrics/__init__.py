@@ -1,0 +1,1 @@
+"""Counting agreement with true masks: streaming, exact, in integers."""

@@ -1,0 +1,103 @@
+"""The confusion matrix of a set of masks, summed image by image, and the scores read from it.
+
+Rows are true classes 0..C-1, columns are predicted classes 0..C-1 and, last, pixels predicted as
+255 (no decision): those are wrong for whatever class is true. True 255 is not counted at all.
+Source: PASCAL VOC, intersection over union summed over the whole set.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gleclip_cli.errors import BadInput
+
+Counts = NDArray[np.int64]
+
+IGNORED = 255
+_LEVELS = 256  # values of a byte
+
+
+def confusion_of(
+    gt_mask: NDArray[np.uint8], pred_mask: NDArray[np.uint8], num_classes: int
+) -> Counts:
+    """Count one image: int64 (C, C + 1), the last column being pixels predicted as 255.
+
+    Raises:
+        BadInput: the masks differ in size, or hold values other than 0..C-1 and 255.
+    """
+    if gt_mask.shape != pred_mask.shape:
+        raise size_fault(pred_mask.shape, gt_mask.shape)
+    joint = (gt_mask.astype(np.uint16) << 8) | pred_mask
+    table = np.bincount(joint.ravel(), minlength=_LEVELS * _LEVELS).reshape(_LEVELS, _LEVELS)
+    refuse_others(table.sum(axis=1), num_classes, "true mask")
+    refuse_others(table.sum(axis=0), num_classes, "predicted mask")
+    columns = [*range(num_classes), IGNORED]
+    return table[:num_classes, columns].astype(np.int64, copy=False)
+
+
+def refuse_others(present: NDArray[np.intp], num_classes: int, which: str) -> None:
+    """Raise BadInput when any of the byte values `present` (256,) counts is no class."""
+    others = num_classes + np.flatnonzero(present[num_classes:IGNORED])
+    if others.size:
+        shown = ", ".join(str(value) for value in others[:8])
+        raise BadInput(
+            f"The {which} has values {shown}, not in 0..{num_classes - 1} or {IGNORED}.",
+            "Masks hold class ids as in the vocabulary, 0 for background, 255 to ignore.",
+        )
+
+
+def size_fault(predicted: tuple[int, ...], true: tuple[int, ...]) -> BadInput:
+    """Return the error for a prediction of another size (H, W) than the true mask."""
+    return BadInput(
+        f"The prediction has {predicted[0]} x {predicted[1]} pixels, "
+        f"the true mask {true[0]} x {true[1]}.",
+        "Nothing is resized silently: make both at the size of the image.",
+    )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Scores of one confusion matrix; NaN where a class or a ratio has nothing to divide by.
+
+    `iou`, `precision` and `recall` are per class (C,); all values lie in [0, 1]. `miou` is the
+    mean over classes with a non-empty union, `miou_foreground` the same without background.
+    """
+
+    iou: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    miou: float
+    miou_foreground: float
+    frequency_weighted_iou: float
+    pixel_accuracy: float
+
+
+def summarise(confusion: Counts) -> Summary:
+    """Read all scores from a (C, C + 1) confusion matrix; class 0 is background."""
+    hits = np.diagonal(confusion).astype(np.float64)
+    true = confusion.sum(axis=1).astype(np.float64)
+    predicted = confusion[:, : len(confusion)].sum(axis=0).astype(np.float64)
+    iou = _ratio(hits, true + predicted - hits)
+    seen = true > 0
+    return Summary(
+        iou=iou,
+        precision=_ratio(hits, predicted),
+        recall=_ratio(hits, true),
+        miou=_mean(iou),
+        miou_foreground=_mean(iou[1:]),
+        frequency_weighted_iou=float(_ratio((true * iou)[seen].sum(), true.sum())),
+        pixel_accuracy=float(_ratio(hits.sum(), true.sum())),
+    )
+
+
+def _ratio(
+    part: NDArray[np.float64] | np.float64, whole: NDArray[np.float64] | np.float64
+) -> NDArray[np.float64]:
+    empty = np.full(np.shape(whole), np.nan)
+    return np.divide(part, whole, out=empty, where=np.asarray(whole) > 0)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

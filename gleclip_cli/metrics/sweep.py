@@ -1,0 +1,90 @@
+"""Every background threshold in one pass over the images.
+
+A pixel is foreground when its best class score exceeds the threshold, and then of that class:
+a threshold only moves pixels between background and their best class. So a histogram over (true
+class, best class, number of thresholds exceeded) holds the confusion matrix of all thresholds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gleclip_cli.errors import BadInput
+from gleclip_cli.metrics.confusion import IGNORED, Counts, refuse_others, size_fault, summarise
+
+THRESHOLDS: NDArray[np.float32] = (np.arange(101) / 100).astype(np.float32)
+"""Constant background scores that are tried: 0 to 1 in steps of .01."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """mIoU of each of `THRESHOLDS`, and the best: the lowest threshold among equals."""
+
+    miou: NDArray[np.float64]
+    best: int
+
+    @property
+    def threshold(self) -> float:
+        """The background score with the highest mIoU, in [0, 1]."""
+        return round(float(THRESHOLDS[self.best]), 2)
+
+
+class BackgroundSweep:
+    """Sums images into confusion matrices of all thresholds; memory does not grow with images."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        # axis 2: how many thresholds a pixel's best score exceeds
+        self._histogram: Counts = np.zeros(
+            (num_classes, num_classes, len(THRESHOLDS) + 1), dtype=np.int64
+        )
+
+    def add(
+        self,
+        gt_mask: NDArray[np.uint8],
+        scores: NDArray[np.float32],
+        class_ids: NDArray[np.int64],
+    ) -> None:
+        """Count one image: `scores` (k, H, W) of the classes `class_ids` (k,), 1..C-1.
+
+        Raises:
+            BadInput: the sizes differ, or the true mask or `class_ids` hold unknown classes.
+        """
+        if scores.shape[1:] != gt_mask.shape:
+            raise size_fault(scores.shape[1:], gt_mask.shape)
+        refuse_others(np.bincount(gt_mask.ravel(), minlength=256), self._num_classes, "true mask")
+        if len(class_ids) == 0:
+            scores, class_ids = np.zeros((1, *gt_mask.shape), np.float32), np.zeros(1, np.int64)
+        if class_ids.max() >= self._num_classes:
+            raise BadInput(
+                f"The maps have class {class_ids.max()}; there are {self._num_classes} classes.",
+                "Make the maps again with this vocabulary.",
+            )
+        counted = gt_mask != IGNORED
+        best, level = _best_and_level(scores[:, counted])
+        shape = (self._num_classes, len(class_ids), len(THRESHOLDS) + 1)
+        joint = np.ravel_multi_index((gt_mask[counted], best, level), shape)
+        counts = np.bincount(joint, minlength=int(np.prod(shape)))
+        self._histogram[:, class_ids] += counts.reshape(shape)
+
+    def confusion(self, index: int) -> Counts:
+        """Return the confusion matrix (C, C + 1) when the background scores `THRESHOLDS[index]`."""
+        confusion = np.zeros((self._num_classes, self._num_classes + 1), dtype=np.int64)
+        confusion[:, :-1] = self._histogram[:, :, index + 1 :].sum(axis=2)
+        confusion[:, 0] += self._histogram[:, :, : index + 1].sum(axis=(1, 2))
+        return confusion
+
+    def result(self) -> Sweep:
+        """Return the mIoU of every threshold."""
+        miou = np.array([summarise(self.confusion(i)).miou for i in range(len(THRESHOLDS))])
+        best = 0 if np.isnan(miou).all() else int(np.nanargmax(miou))
+        return Sweep(miou, best)
+
+
+def _best_and_level(
+    scores: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return, per pixel, the best class's place and how many thresholds its score exceeds."""
+    best = scores.argmax(axis=0)
+    return best, np.searchsorted(THRESHOLDS, scores.max(axis=0), side="left")

@@ -1,0 +1,81 @@
+"""The one-pass sweep against the naive one: label, count, repeat for every threshold."""
+
+import numpy as np
+import pytest
+
+from gleclip_cli.errors import BadInput
+from gleclip_cli.metrics.confusion import confusion_of, summarise
+from gleclip_cli.metrics.sweep import THRESHOLDS, BackgroundSweep
+
+NUM_CLASSES = 5
+IMAGES = {0: [2], 1: [1, 4], 2: [], 3: [1, 2, 3]}
+
+
+def image_of(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    class_ids = np.array(IMAGES[seed], dtype=np.int64)
+    values = np.array([*range(NUM_CLASSES), 255], dtype=np.uint8)
+    gt = rng.choice(values, (23, 19))
+    # Many scores lie exactly on a threshold, many on each other.
+    scores = rng.choice(np.arange(0, 201) / 200, (len(class_ids), 23, 19)).astype(np.float32)
+    return gt, scores, class_ids
+
+
+def naive_confusion(threshold: np.float32) -> np.ndarray:
+    total = np.zeros((NUM_CLASSES, NUM_CLASSES + 1), dtype=np.int64)
+    for seed in IMAGES:
+        gt, scores, class_ids = image_of(seed)
+        with_background = np.concatenate([np.full((1, *gt.shape), threshold), scores])
+        ids = np.concatenate([[0], class_ids]).astype(np.uint8)
+        total += confusion_of(gt, ids[with_background.argmax(axis=0)], NUM_CLASSES)
+    return total
+
+
+@pytest.fixture
+def swept() -> BackgroundSweep:
+    sweep = BackgroundSweep(NUM_CLASSES)
+    for seed in IMAGES:
+        sweep.add(*image_of(seed))
+    return sweep
+
+
+def test_every_threshold_equals_the_naive_passes(swept: BackgroundSweep) -> None:
+    miou = []
+    for index, threshold in enumerate(THRESHOLDS):
+        naive = naive_confusion(threshold)
+        assert np.array_equal(swept.confusion(index), naive), threshold
+        miou.append(summarise(naive).miou)
+    result = swept.result()
+    np.testing.assert_array_equal(result.miou, miou)
+    assert result.best == int(np.argmax(miou))
+    assert result.threshold == round(result.best / 100, 2)
+
+
+def test_thresholds_are_0_to_1_in_hundredths() -> None:
+    assert len(THRESHOLDS) == 101
+    assert (THRESHOLDS[0], THRESHOLDS[-1]) == (0, 1)
+
+
+def test_the_best_threshold_of_a_plain_case() -> None:
+    gt = np.array([[0, 1, 1]], dtype=np.uint8)
+    scores = np.array([[[0.305, 0.5, 0.9]]], dtype=np.float32)
+    sweep = BackgroundSweep(2)
+    sweep.add(gt, scores, np.array([1]))
+    result = sweep.result()
+    assert result.threshold == pytest.approx(0.31)  # the lowest that is perfect
+    assert result.miou[result.best] == 1
+
+
+def test_another_size_or_class_is_an_error() -> None:
+    sweep = BackgroundSweep(3)
+    gt = np.zeros((2, 2), dtype=np.uint8)
+    with pytest.raises(BadInput, match="2 x 3 pixels"):
+        sweep.add(gt, np.zeros((1, 2, 3), np.float32), np.array([1]))
+    with pytest.raises(BadInput, match="class 3"):
+        sweep.add(gt, np.zeros((1, 2, 2), np.float32), np.array([3]))
+    with pytest.raises(BadInput, match="values 7"):
+        sweep.add(gt + np.uint8(7), np.zeros((1, 2, 2), np.float32), np.array([1]))
+
+
+def test_nothing_counted_gives_no_number() -> None:
+    assert np.isnan(BackgroundSweep(3).result().miou).all()
