@@ -1,0 +1,41 @@
+"""Which device a stage computes on."""
+
+import torch
+
+from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.progress import SILENT, Progress
+
+
+def pick_device(name: str, progress: Progress = SILENT) -> torch.device:
+    """Return the device called `auto`, `cpu`, `cuda`, `cuda:<i>` or `mps`.
+
+    `auto` is CUDA where it works, else the CPU, which is told in one line.
+
+    Raises:
+        UsageError: no such name.
+        EnvironmentFault: the named device is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        progress.say("No CUDA device: computing on the CPU.")
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    present = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if device.type not in present:
+        raise UsageError(
+            f"--device is {name!r}.", "Choose one of: auto, cpu, cuda, cuda:<number>, mps."
+        )
+    if (device.index or 0) >= present[device.type]:
+        raise EnvironmentFault(
+            f"This machine has no device {name} that torch {torch.__version__} can use.",
+            "Use --device auto, or install the build of torch for your driver.",
+        )
+    return device
