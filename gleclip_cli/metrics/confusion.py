@@ -14,7 +14,7 @@ from gleclip_cli.errors import BadInput
 
 Counts = NDArray[np.int64]
 
-IGNORED = 255
+IGNORE_INDEX = 255
 _LEVELS = 256  # values of a byte
 
 
@@ -32,17 +32,17 @@ def confusion_of(
     table = np.bincount(joint.ravel(), minlength=_LEVELS * _LEVELS).reshape(_LEVELS, _LEVELS)
     refuse_others(table.sum(axis=1), num_classes, "true mask")
     refuse_others(table.sum(axis=0), num_classes, "predicted mask")
-    columns = [*range(num_classes), IGNORED]
+    columns = [*range(num_classes), IGNORE_INDEX]
     return table[:num_classes, columns].astype(np.int64, copy=False)
 
 
 def refuse_others(present: NDArray[np.intp], num_classes: int, which: str) -> None:
     """Raise BadInput when any of the byte values `present` (256,) counts is no class."""
-    others = num_classes + np.flatnonzero(present[num_classes:IGNORED])
+    others = num_classes + np.flatnonzero(present[num_classes:IGNORE_INDEX])
     if others.size:
         shown = ", ".join(str(value) for value in others[:8])
         raise BadInput(
-            f"The {which} has values {shown}, not in 0..{num_classes - 1} or {IGNORED}.",
+            f"The {which} has values {shown}, not in 0..{num_classes - 1} or {IGNORE_INDEX}.",
             "Masks hold class ids as in the vocabulary, 0 for background, 255 to ignore.",
         )
 

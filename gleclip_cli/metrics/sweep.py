@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gleclip_cli.errors import BadInput
-from gleclip_cli.metrics.confusion import IGNORED, Counts, refuse_others, size_fault, summarise
+from gleclip_cli.metrics.confusion import IGNORE_INDEX, Counts, refuse_others, size_fault, summarise
 
 THRESHOLDS: NDArray[np.float32] = (np.arange(101) / 100).astype(np.float32)
 """Constant background scores that are tried: 0 to 1 in steps of .01."""
@@ -61,10 +61,10 @@ class BackgroundSweep:
                 f"The maps have class {class_ids.max()}; there are {self._num_classes} classes.",
                 "Make the maps again with this vocabulary.",
             )
-        counted = gt_mask != IGNORED
-        best, level = _best_and_level(scores[:, counted])
+        counted = gt_mask != IGNORE_INDEX
+        best, level = _best_and_level(scores)
         shape = (self._num_classes, len(class_ids), len(THRESHOLDS) + 1)
-        joint = np.ravel_multi_index((gt_mask[counted], best, level), shape)
+        joint = np.ravel_multi_index((gt_mask[counted], best[counted], level[counted]), shape)
         counts = np.bincount(joint, minlength=int(np.prod(shape)))
         self._histogram[:, class_ids] += counts.reshape(shape)
 
@@ -86,5 +86,9 @@ def _best_and_level(
     scores: NDArray[np.float32],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return, per pixel, the best class's place and how many thresholds its score exceeds."""
-    best = scores.argmax(axis=0)
-    return best, np.searchsorted(THRESHOLDS, scores.max(axis=0), side="left")
+    best = np.zeros(scores.shape[1:], dtype=np.intp)
+    highest = scores[0].copy()
+    for place, score in enumerate(scores[1:], start=1):  # faster than argmax over a short axis
+        best[score > highest] = place
+        np.maximum(highest, score, out=highest)
+    return best, np.searchsorted(THRESHOLDS, highest, side="left")
