@@ -223,11 +223,18 @@ STAGE_CONFIGS: dict[str, type[Any]] = {
 
 _MICRO_CLIP = {"clip_model": "micro-clip", "clip_weights": "micro-clip"}
 
+_SCENES: dict[str, dict[str, Any]] = {
+    "prepare-data": {"dataset": "scenes"},
+    "gen-cam": _MICRO_CLIP,
+    "train-seg": {**_MICRO_CLIP, "arch": "clip-decoder"},
+}
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "scenes": {
-        "prepare-data": {"dataset": "scenes"},
-        "gen-cam": _MICRO_CLIP,
-        "train-seg": {**_MICRO_CLIP, "arch": "clip-decoder"},
+    "scenes": _SCENES,
+    "scenes-quick": {
+        **_SCENES,
+        "prepare-data": {"dataset": "scenes", "train_images": 120, "val_images": 60},
+        "train-seg": {**_SCENES["train-seg"], "epochs": 10.0},
     },
     "voc": {"prepare-data": {"dataset": "voc"}},
 }

@@ -1,0 +1,65 @@
+"""`gleclip evaluate`."""
+
+from typing import Annotated
+
+import typer
+
+from gleclip_cli.cli import console, options
+from gleclip_cli.cli.settings import Settings
+from gleclip_cli.config import EvaluateConfig
+
+DEFAULTS = EvaluateConfig()
+
+
+def evaluate(
+    context: typer.Context,
+    run: options.RunOption = None,
+    dataset: options.DatasetOption = None,
+    config: options.ConfigOption = None,
+    what: Annotated[
+        str, typer.Option(metavar="cam|pseudo|NAME", help="Maps, pseudo masks or a network.")
+    ] = DEFAULTS.what,
+    split: options.SplitOption = DEFAULTS.split,
+    bg_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1", help="Background score of maps; else swept on this split and said so."
+        ),
+    ] = DEFAULTS.bg_threshold,
+    scales: options.ScalesOption = list(map(str, DEFAULTS.scales)),
+    flip: options.FlipOption = DEFAULTS.flip,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing/--no-allow-missing", help="Score the images that have a prediction."
+        ),
+    ] = DEFAULTS.allow_missing,
+    save_predictions: Annotated[
+        bool,
+        typer.Option("--save-predictions/--no-save-predictions", help="Keep predicted masks."),
+    ] = DEFAULTS.save_predictions,
+    limit: options.LimitOption = DEFAULTS.limit,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = 0,
+    resume: options.ResumeOption = True,
+    overwrite: options.OverwriteOption = False,
+    allow_partial: options.AllowPartialOption = False,
+    on_bad: options.OnBadOption = "skip",
+    max_failures: options.MaxFailuresOption = None,
+    dry_run: options.DryRunOption = False,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+    json_: options.JsonOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Score maps, pseudo masks or a network against the true masks of a split."""
+    with console.reporting(context) as report:
+        from gleclip_cli.artifacts.tables import load_scores
+        from gleclip_cli.stages.evaluate import evaluate as stage
+
+        settings = Settings.of_stage(context, report)
+        chosen = settings.config("evaluate")
+        execution = settings.execution("evaluate")
+        report.done(stage(settings.run, chosen, execution=execution, progress=report))
+        if not execution.dry_run:
+            report.scores(load_scores(settings.run.evaluation(chosen.what, chosen.split)))

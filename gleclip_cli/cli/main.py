@@ -1,0 +1,46 @@
+"""The `gleclip` command; its commands stand in pipeline order."""
+
+from typing import Annotated
+
+import typer
+
+from gleclip_cli import __version__
+from gleclip_cli.cli.evaluate import evaluate
+from gleclip_cli.cli.gen_cam import gen_cam
+from gleclip_cli.cli.prepare_data import prepare_data
+from gleclip_cli.cli.refine import refine
+from gleclip_cli.cli.run import run
+from gleclip_cli.cli.train_seg import train_seg
+
+app = typer.Typer(
+    name="gleclip",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input data, 4 finished with "
+    "failed items, 5 output of other settings, 6 environment, 130 interrupted.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gleclip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def gleclip(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show version.")
+    ] = False,
+) -> None:
+    """Image-level tags in, a segmentation network out: weakly supervised with CLIP."""
+
+
+app.command("prepare-data")(prepare_data)
+app.command("gen-cam")(gen_cam)
+app.command("refine")(refine)
+app.command("train-seg")(train_seg)
+app.command("evaluate")(evaluate)
+app.command("run")(run)

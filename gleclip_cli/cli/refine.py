@@ -1,0 +1,64 @@
+"""`gleclip refine`."""
+
+from typing import Annotated
+
+import typer
+
+from gleclip_cli.cli import console, options
+from gleclip_cli.cli.settings import Settings
+from gleclip_cli.config import REFINE_STEPS, RefineConfig
+
+DEFAULTS = RefineConfig()
+
+
+def refine(
+    context: typer.Context,
+    run: options.RunOption = None,
+    dataset: options.DatasetOption = None,
+    config: options.ConfigOption = None,
+    split: options.SplitOption = DEFAULTS.split,
+    steps: Annotated[
+        list[str],
+        typer.Option(
+            metavar="A,B", help=f"In order, of: {', '.join(REFINE_STEPS)}; or none of them: none."
+        ),
+    ] = list(DEFAULTS.steps),
+    bg_power: Annotated[
+        float, typer.Option(metavar="P", help="Background score: (1 - max over classes) ** P.")
+    ] = DEFAULTS.bg_power,
+    bg_threshold: Annotated[
+        float | None,
+        typer.Option(metavar="0..1", help="Background score: this constant instead."),
+    ] = DEFAULTS.bg_threshold,
+    caa_threshold: options.CaaThresholdOption = DEFAULTS.caa_threshold,
+    par_iterations: Annotated[
+        int, typer.Option(metavar="N", help="Iterations of pixel-adaptive refinement.")
+    ] = DEFAULTS.par_iterations,
+    limit: options.LimitOption = DEFAULTS.limit,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = 0,
+    shard: options.ShardOption = "0/1",
+    resume: options.ResumeOption = True,
+    overwrite: options.OverwriteOption = False,
+    allow_partial: options.AllowPartialOption = False,
+    on_bad: options.OnBadOption = "skip",
+    max_failures: options.MaxFailuresOption = None,
+    dry_run: options.DryRunOption = False,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+    json_: options.JsonOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Turn activation maps into pseudo masks with a confidence per pixel."""
+    with console.reporting(context) as report:
+        from gleclip_cli.stages.refine import refine as stage
+
+        settings = Settings.of_stage(context, report)
+        report.done(
+            stage(
+                settings.run,
+                settings.config("refine"),
+                execution=settings.execution("refine"),
+                progress=report,
+            )
+        )

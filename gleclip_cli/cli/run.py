@@ -1,0 +1,53 @@
+"""`gleclip run`."""
+
+from typing import Annotated
+
+import typer
+
+from gleclip_cli.cli import console, options
+from gleclip_cli.cli.settings import Settings
+from gleclip_cli.config import STAGE_CONFIGS
+
+
+def run(
+    context: typer.Context,
+    preset: Annotated[
+        str,
+        typer.Argument(metavar="PRESET|FILE.toml", help="scenes, voc, or a file of settings."),
+    ],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small version that ends within minutes.")
+    ] = False,
+    run: options.RunOption = None,
+    data: options.DataOption = "",
+    clip_model: options.ClipModelOption = "",
+    clip_weights: options.ClipWeightsOption = "",
+    limit: options.LimitOption = None,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = 0,
+    resume: options.ResumeOption = True,
+    overwrite: options.OverwriteOption = False,
+    allow_partial: options.AllowPartialOption = False,
+    on_bad: options.OnBadOption = "skip",
+    max_failures: options.MaxFailuresOption = None,
+    dry_run: options.DryRunOption = False,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+    json_: options.JsonOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Run all stages in order and print the mIoU of maps, pseudo masks and network.
+
+    Each stage alone does the same; finished work is kept, so the same command goes on.
+    """
+    with console.reporting(context) as report:
+        from gleclip_cli import pipeline
+
+        settings = Settings.of_preset(context, report)
+        summary = pipeline.run(
+            settings.run,
+            {command: settings.config(command) for command in STAGE_CONFIGS},
+            {command: settings.execution(command) for command in STAGE_CONFIGS},
+            progress=report,
+        )
+        report.summary(summary)

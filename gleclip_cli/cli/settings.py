@@ -1,0 +1,230 @@
+"""Which values a command works with: command line > environment > TOML > preset > default."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+import typer
+
+from gleclip_cli.artifacts.run_dir import RunDir, last_run, remember_run
+from gleclip_cli.cli.console import Report
+from gleclip_cli.config import PRESETS, STAGE_CONFIGS, Execution, PrepareDataConfig, field_names
+from gleclip_cli.errors import MissingInput, UsageError
+
+RUNS = Path("runs")
+FOR_ANY_STAGE = ("data", "workers", "dry_run")
+"""Options that a command hands to the stage that fills a gap before it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The run, and the values of every stage from all sources.
+
+    `can_prepare`: the data set is known, so missing image lists may be made.
+    """
+
+    command: str
+    run: RunDir
+    dataset: str
+    preset: str
+    can_prepare: bool
+    tables: Mapping[str, Mapping[str, Any]]
+    given: Mapping[str, Any]
+
+    @classmethod
+    def of_stage(cls, context: typer.Context, report: Report) -> "Settings":
+        """Resolve the sources of a command for one stage.
+
+        Raises:
+            UsageError: an unknown key in the TOML file, or a data set that the run does not hold.
+        """
+        command, given = context.info_name or "", _given(context)
+        file = context.params["config"]
+        tables = read_toml(file) if file else {}
+        values = {**tables.get("all", {}), **tables.get("prepare-data", {}), **given}
+        named = values.get("dataset") or context.params["dataset"]
+        run = RunDir(_folder(values.get("run"), named, report))
+        held = None if command == "prepare-data" else _held_dataset(run)
+        if held and named and held != named:
+            raise UsageError(f"{run.root} holds {held}, not {named}.", "Name another --run.")
+        dataset = held or named or "scenes"
+        known = bool(named) or not values.get("run")
+        return cls._ready(context, report, (command, run, dataset, dataset, known, tables, given))
+
+    @classmethod
+    def of_preset(cls, context: typer.Context, report: Report) -> "Settings":
+        """Resolve the sources of `gleclip run PRESET|FILE.toml`.
+
+        Raises:
+            UsageError: neither a preset nor a readable file, or a file without a data set.
+        """
+        given, word = _given(context), context.params["preset"]
+        tables = {} if word in PRESETS else _read_preset_file(word)
+        values = {**tables.get("all", {}), **tables.get("prepare-data", {})}
+        preset = values.get("dataset", "") if tables else word
+        if tables and preset not in PRESETS:
+            raise UsageError(
+                f"{word} names no known data set.", 'Write dataset = "scenes" in [all].'
+            )
+        if context.params["quick"]:
+            preset = preset.removesuffix("-quick") + "-quick"
+            if preset not in PRESETS:
+                raise UsageError(f"There is no preset {preset}.", "Use --limit N instead.")
+        dataset = PRESETS[preset]["prepare-data"]["dataset"]
+        run = RunDir(given.get("run") or values.get("run") or RUNS / preset)
+        return cls._ready(context, report, ("run", run, dataset, preset, True, tables, given))
+
+    @classmethod
+    def _ready(cls, context: typer.Context, report: Report, parts: tuple[Any, ...]) -> "Settings":
+        settings = cls(*parts)
+        if settings.dataset == "scenes" and _source(context, "data") == "ENVIRONMENT":
+            # GLECLIP_DATA stays set for other data sets; scenes are drawn, not read.
+            settings = replace(settings, given={**settings.given, "data": ""})
+        if not context.params["dry_run"]:
+            remember_run(settings.run)
+        report.detail(f"Run {settings.run.root}, preset {settings.preset}.")
+        return settings
+
+    def config(self, command: str) -> Any:
+        """Return the configuration of one stage."""
+        return build(STAGE_CONFIGS[command], *self._layers(command), {"dataset": self.dataset})
+
+    def execution(self, command: str) -> Execution:
+        """Return how one stage runs."""
+        # prepare-data looks at every item before any work, so it may as well stop at a bad one.
+        base = {"on_bad": "stop"} if command == "prepare-data" else {}
+        execution: Execution = build(Execution, base, *self._layers(command))
+        return execution
+
+    def prepare(self) -> PrepareDataConfig:
+        """Return how missing image lists are made."""
+        config: PrepareDataConfig = self.config("prepare-data")
+        return config
+
+    def _layers(self, command: str) -> tuple[Mapping[str, Any], ...]:
+        own = self.command in (command, "run")
+        given = self.given if own else {n: v for n, v in self.given.items() if n in FOR_ANY_STAGE}
+        preset = PRESETS.get(self.preset, {}).get(command, {})
+        return preset, self.tables.get("all", {}), self.tables.get(command, {}), given
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Return what stands on the command line or in the environment."""
+    typed = ("COMMANDLINE", "ENVIRONMENT")
+    return {n: value for n, value in context.params.items() if _source(context, n) in typed}
+
+
+def _source(context: typer.Context, name: str) -> str:
+    source = context.get_parameter_source(name)
+    return source.name if source else ""
+
+
+def _folder(run: str | Path | None, dataset: str | None, report: Report) -> Path:
+    if run:
+        return Path(run)
+    if dataset:
+        return RUNS / dataset
+    folder = last_run(RUNS)
+    if folder:
+        report.say(f"Using {folder}, the run used last.")
+    return folder or RUNS / "scenes"
+
+
+def _held_dataset(run: RunDir) -> str | None:
+    from gleclip_cli.artifacts.tables import load_prepared
+
+    with suppress(MissingInput):
+        return load_prepared(run).dataset
+    return None
+
+
+def _read_preset_file(word: str) -> dict[str, dict[str, Any]]:
+    if not word.endswith(".toml"):
+        raise UsageError(f"There is no preset {word!r}.", nearest(word, PRESETS))
+    return read_toml(Path(word))
+
+
+def build(config: type[Any], *layers: Mapping[str, Any]) -> Any:
+    """Return `config` from layers of values; a later layer wins, fields of others are left out.
+
+    Raises:
+        UsageError: a value has the wrong type or makes no sense.
+    """
+    merged = {name: value for layer in layers for name, value in layer.items()}
+    known = {f.name: f.type for f in fields(config)}
+    return config(**{n: _typed(n, v, known[n]) for n, v in merged.items() if n in known})
+
+
+def read_toml(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the tables of a TOML file by command name and `all`, keys as field names.
+
+    Raises:
+        UsageError: the file is missing or not TOML, or a table or key is unknown.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as TOML: {error}.", "Mend the file.") from None
+    known = {
+        command: {*field_names(config), *field_names(Execution)}
+        for command, config in STAGE_CONFIGS.items()
+    }
+    known["all"] = {"run"}.union(*known.values())
+    result: dict[str, dict[str, Any]] = {}
+    for table, values in tables.items():
+        if table not in known or not isinstance(values, dict):
+            raise UsageError(f"{path}: unknown table {table!r}.", nearest(table, known))
+        result[table] = {key.replace("-", "_"): value for key, value in values.items()}
+        for key in result[table]:
+            if key not in known[table]:
+                raise UsageError(
+                    f"{path}: unknown key {key!r} in [{table}].", nearest(key, known[table])
+                )
+    return result
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return one line that names what `name` may have been meant to be."""
+    names = sorted(_dashed(n) for n in known)
+    close = get_close_matches(_dashed(name), names, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """Return `value` as `kind`; lists and separated words become tuples."""
+    if NoneType in get_args(kind):
+        return None if value is None else _typed(name, value, get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        return _typed_tuple(name, value, get_args(kind))
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind in (int, float) and isinstance(value, str):
+        with suppress(ValueError):
+            return kind(value)
+    if type(value) is kind:
+        return value
+    raise UsageError(f"--{_dashed(name)} is {value!r}.", f"Use a value of type {kind.__name__}.")
+
+
+def _typed_tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    words = _words(name, value)
+    if Ellipsis not in kinds and len(words) != len(kinds):
+        raise UsageError(f"--{_dashed(name)} is {value!r}.", f"Give {len(kinds)} values.")
+    return tuple(_typed(name, word, kinds[0]) for word in words)
+
+
+def _words(name: str, value: Any) -> list[Any]:
+    """Split what the command line gives: `a,b`, or `i/n` for a shard; `none` is no word."""
+    parts = [value] if isinstance(value, str) else list(value)
+    separator = "/" if name == "shard" else ","
+    words = [w for p in parts for w in (p.split(separator) if isinstance(p, str) else [p])]
+    return [] if words in ([""], ["none"]) else words
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")

@@ -1,0 +1,153 @@
+"""The stages in order, in one process; each alone does the same.
+
+A stage never calls another: what is missing before `gen_cam` is filled in here.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gleclip_cli.artifacts.manifest import Manifest, load_manifest
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.tables import Scores, load_prepared, load_scores
+from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, PrepareDataConfig
+from gleclip_cli.errors import MissingInput
+from gleclip_cli.progress import SILENT, Progress
+
+Step = tuple[str, Any]
+"""Command and configuration."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished step: its scores if it made some, and its wall time in seconds."""
+
+    label: str
+    manifest: Manifest
+    scores: Scores | None
+    seconds: float
+
+
+@dataclass
+class Summary:
+    """What a run made; `unscored` lacked true masks, `waiting` was not reached."""
+
+    run: RunDir
+    results: list[Result] = field(default_factory=list)
+    unscored: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+
+def run(
+    run: RunDir,
+    configs: Mapping[str, Any],
+    executions: Mapping[str, Execution] | None = None,
+    *,
+    progress: Progress = SILENT,
+) -> Summary:
+    """Run every stage; score maps, pseudo masks and network where true masks exist.
+
+    `configs` maps every command to its configuration, `executions` those that need one.
+    After a stage with failed items it stops, unless the next may read partial input.
+    """
+    summary = Summary(run)
+    steps = _steps(configs)
+    for number, (command, config) in enumerate(steps, start=1):
+        execution = (executions or {}).get(command, Execution())
+        if _must_stop(summary, execution):
+            summary.waiting = [label(step) for step in steps[number - 1 :]]
+            break
+        name = label((command, config))
+        progress.say(f"[{number}/{len(steps)}] {name}")
+        if isinstance(config, EvaluateConfig) and not _has_masks(run, config.split, execution):
+            progress.say(f"Skipped: the images of {config.split} have no true masks.")
+            summary.unscored.append(name)
+            continue
+        started = time.monotonic()
+        manifest = _stage(command)(run, config, execution=execution, progress=progress)
+        scores = None
+        if isinstance(config, EvaluateConfig) and not execution.dry_run:
+            scores = load_scores(run.evaluation(config.what, config.split))
+        summary.results.append(Result(name, manifest, scores, time.monotonic() - started))
+    return summary
+
+
+def gen_cam(
+    run: RunDir,
+    config: GenCamConfig,
+    *,
+    prepare: Callable[[], PrepareDataConfig] | None = None,
+    execution: Execution = Execution(),
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Make activation maps; if the image lists are missing, prepare the data first.
+
+    `prepare` tells how, and is asked only then; without it missing lists are an error.
+    """
+    if prepare is not None:
+        try:
+            load_manifest(run, "prepare_data")
+        except MissingInput:
+            progress.say(f"{run.root} has no image lists: preparing them first.")
+            first = replace(execution, on_bad="stop", shard=(0, 1))
+            manifest = _stage("prepare-data")(run, prepare(), execution=first, progress=progress)
+            if execution.dry_run:
+                return manifest
+    return _stage("gen-cam")(run, config, execution=execution, progress=progress)
+
+
+def label(step: Step) -> str:
+    """Return a step's name, such as `evaluate cam train`."""
+    command, config = step
+    if isinstance(config, EvaluateConfig):
+        return f"{command} {config.what} {config.split}"
+    return command
+
+
+def _steps(configs: Mapping[str, Any]) -> list[Step]:
+    score, train = configs["evaluate"], configs["train-seg"]
+    return [
+        ("prepare-data", configs["prepare-data"]),
+        ("gen-cam", configs["gen-cam"]),
+        ("evaluate", replace(score, what="cam", split=configs["gen-cam"].split)),
+        ("refine", configs["refine"]),
+        ("evaluate", replace(score, what="pseudo", split=configs["refine"].split)),
+        ("train-seg", train),
+        ("evaluate", replace(score, what=train.name)),
+    ]
+
+
+def _must_stop(summary: Summary, execution: Execution) -> bool:
+    if not summary.results or execution.allow_partial:
+        return False
+    last = summary.results[-1].manifest
+    return (execution.dry_run and not last.complete) or bool(last.counts.get("failed"))
+
+
+def _has_masks(run: RunDir, split: str, execution: Execution) -> bool:
+    prepared = load_prepared(run)
+    return any(prepared.record(split, i).mask is not None for i in prepared.image_ids(split))
+
+
+def _stage(command: str) -> Callable[..., Manifest]:
+    """Return a stage's function; torch loads only with the stages that use it."""
+    if command == "prepare-data":
+        from gleclip_cli.stages.prepare_data import prepare_data
+
+        return prepare_data
+    if command == "gen-cam":
+        from gleclip_cli.stages.gen_cam import gen_cam
+
+        return gen_cam
+    if command == "refine":
+        from gleclip_cli.stages.refine import refine
+
+        return refine
+    if command == "train-seg":
+        from gleclip_cli.stages.train_seg import train_seg
+
+        return train_seg
+    from gleclip_cli.stages.evaluate import evaluate
+
+    return evaluate
