@@ -53,23 +53,12 @@ def run(
     """
     summary = Summary(run)
     steps = _steps(configs)
-    for number, (command, config) in enumerate(steps, start=1):
-        execution = (executions or {}).get(command, Execution())
-        if _must_stop(summary, execution):
-            summary.waiting = [label(step) for step in steps[number - 1 :]]
+    for number, step in enumerate(steps, start=1):
+        execution = (executions or {}).get(step[0], Execution())
+        progress.say(f"[{number}/{len(steps)}] {label(step)}")
+        if not _advance(summary, step, execution, progress):
+            summary.waiting = [label(later) for later in steps[number - 1 :]]
             break
-        name = label((command, config))
-        progress.say(f"[{number}/{len(steps)}] {name}")
-        if isinstance(config, EvaluateConfig) and not _has_masks(run, config.split, execution):
-            progress.say(f"Skipped: the images of {config.split} have no true masks.")
-            summary.unscored.append(name)
-            continue
-        started = time.monotonic()
-        manifest = _stage(command)(run, config, execution=execution, progress=progress)
-        scores = None
-        if isinstance(config, EvaluateConfig) and not execution.dry_run:
-            scores = load_scores(run.evaluation(config.what, config.split))
-        summary.results.append(Result(name, manifest, scores, time.monotonic() - started))
     return summary
 
 
@@ -118,14 +107,32 @@ def _steps(configs: Mapping[str, Any]) -> list[Step]:
     ]
 
 
-def _must_stop(summary: Summary, execution: Execution) -> bool:
-    if not summary.results or execution.allow_partial:
+def _advance(summary: Summary, step: Step, execution: Execution, progress: Progress) -> bool:
+    """Do one step; returns False if the work before it does not let it start."""
+    command, config = step
+    before = summary.results[-1].manifest if summary.results else None
+    if before and before.counts.get("failed") and not execution.allow_partial:
+        progress.warn(f"Items of {before.name} failed: use --allow-partial to go on without them.")
         return False
-    last = summary.results[-1].manifest
-    return (execution.dry_run and not last.complete) or bool(last.counts.get("failed"))
+    started, scores = time.monotonic(), None
+    try:
+        if isinstance(config, EvaluateConfig) and not _has_masks(summary.run, config.split):
+            progress.say(f"Skipped: the images of {config.split} have no true masks.")
+            summary.unscored.append(label(step))
+            return True
+        manifest = _stage(command)(summary.run, config, execution=execution, progress=progress)
+        if isinstance(config, EvaluateConfig) and not execution.dry_run:
+            scores = load_scores(summary.run.evaluation(config.what, config.split))
+    except MissingInput as missing:
+        if not execution.dry_run:
+            raise
+        progress.say(f"Waits for the steps before it: {missing.cause}")
+        return False
+    summary.results.append(Result(label(step), manifest, scores, time.monotonic() - started))
+    return True
 
 
-def _has_masks(run: RunDir, split: str, execution: Execution) -> bool:
+def _has_masks(run: RunDir, split: str) -> bool:
     prepared = load_prepared(run)
     return any(prepared.record(split, i).mask is not None for i in prepared.image_ids(split))
 

@@ -1,13 +1,8 @@
-"""What people see: bars, tables, errors, exit codes. Messages go to stderr, results to stdout."""
+"""What people see: bars, tables, one line per fault. Messages go to stderr, results to stdout."""
 
 import json
-import signal
-import threading
 import time
-import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -25,7 +20,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gleclip_cli.artifacts.run_dir import printable
-from gleclip_cli.errors import EnvironmentFault, GleclipError
 
 if TYPE_CHECKING:  # `--help` loads neither numpy nor torch
     from gleclip_cli.artifacts.manifest import Manifest
@@ -35,7 +29,9 @@ if TYPE_CHECKING:  # `--help` loads neither numpy nor torch
 T = TypeVar("T")
 
 FAILED_ITEMS = 4
+"""Exit code of a command that finished, with failed items."""
 INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM."""
 
 
 class _Speed(ProgressColumn):
@@ -46,9 +42,10 @@ class _Speed(ProgressColumn):
 class Report:
     """A `Progress` on the terminal that also gathers what the summary says."""
 
-    def __init__(self, command: str, *, quiet: bool, verbose: bool, as_json: bool, debug: bool):
-        self.command, self.quiet, self.verbose = command, quiet, verbose
-        self.as_json, self.debug = as_json, debug
+    def __init__(self, command: str, flags: Mapping[str, Any]) -> None:
+        self.command = command
+        self.quiet, self.verbose = flags["quiet"], flags["verbose"]
+        self.as_json, self.debug, self.dry_run = flags["json_"], flags["debug"], flags["dry_run"]
         self.out, self.err = Console(highlight=False), Console(stderr=True, highlight=False)
         self.document: dict[str, Any] = {"command": command}
         self.warnings = 0
@@ -62,7 +59,7 @@ class Report:
             _Speed(),
             TimeRemainingColumn(),
             console=self.err,
-            disable=quiet or as_json or not self.err.is_terminal,
+            disable=self.quiet or self.as_json or not self.err.is_terminal,
         )
 
     def each(self, items: Iterable[T], *, total: int, label: str = "") -> Iterator[T]:
@@ -92,13 +89,23 @@ class Report:
 
     def done(self, manifest: "Manifest") -> None:
         """Tell what a stage made; its failed items decide the exit code."""
-        folder = manifest.path.parent
-        self.failed += manifest.counts.get("failed", 0)
-        self.document |= {"output": str(folder), "counts": manifest.counts}
-        counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in manifest.counts.items())
-        self.say(f"{folder}: {counts or 'done'}.")
-        if manifest.counts.get("failed"):
-            self.say(f"The failed items stand in {folder / 'failed.jsonl'}.")
+        folder, counts = manifest.path.parent, manifest.counts
+        self._failures(manifest)
+        self.document |= {"output": str(folder), "counts": counts, "complete": manifest.complete}
+        named = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
+        self.say(f"{folder}: {named}." + (" Nothing was written." if self.dry_run else ""))
+
+    def _failures(self, manifest: "Manifest") -> None:
+        failed = manifest.counts.get("failed", 0)
+        if not failed:
+            return
+        self.failed += failed
+        failures = manifest.data["failures"]
+        self.document.setdefault("failures", []).extend(failures)
+        rows = [[row["id"], row["reason"], row["remedy"]] for row in failures]
+        title = f"{failed} failed, listed in {manifest.path.parent / 'failed.jsonl'}"
+        if not self.quiet and not self.as_json:
+            self.err.print(_table(title, ["image", "reason", "remedy"], rows))
 
     def scores(self, scores: "Scores") -> None:
         """Show IoU per class and the mean."""
@@ -108,12 +115,14 @@ class Report:
             "images": scores.images,
         }
         rows = [*scores.per_class_iou.items(), (f"mean of {scores.images} images", scores.miou)]
-        self._table("IoU", ["class", "IoU"], [[name, _percent(iou)] for name, iou in rows])
+        named = [[name, _percent(iou)] for name, iou in rows]
+        self._result(_table("IoU in percent", ["class", "IoU"], named))
 
     def summary(self, summary: "Summary") -> None:
         """Show what a whole run made: seconds and mIoU per step."""
         scored = {r.label: r.scores.miou for r in summary.results if r.scores}
-        self.failed += sum(r.manifest.counts.get("failed", 0) for r in summary.results)
+        for result in summary.results:
+            self._failures(result.manifest)
         self.document |= {
             "run": str(summary.run.root),
             "miou": scored,
@@ -126,18 +135,13 @@ class Report:
         ]
         rows += [[name, "", "no true masks"] for name in summary.unscored]
         rows += [[name, "", "not reached"] for name in summary.waiting]
-        self._table(f"Run {summary.run.root}", ["step", "seconds", "mIoU"], rows)
+        title = f"Run {summary.run.root}, mIoU in percent"
+        self._result(_table(title, ["step", "seconds", "mIoU"], rows))
 
-    def _table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        if self.as_json:
-            return
-        table = Table(title=Text(printable(title)), title_justify="left")
-        for number, column in enumerate(columns):
-            table.add_column(column, justify="right" if number else "left")
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        self.bars.stop()
-        self.out.print(table)
+    def _result(self, table: Table) -> None:
+        if not self.as_json:
+            self.bars.stop()
+            self.out.print(table)
 
     def error(self, cause: str, remedy: str, exit_code: int) -> None:
         """Print one line of cause and one of remedy."""
@@ -169,76 +173,15 @@ class Report:
         self.err.print(Text(printable(message), style=style), soft_wrap=True)
 
 
-@contextmanager
-def reporting(context: typer.Context) -> Iterator[Report]:
-    """Turn errors, Ctrl-C and SIGTERM into messages and exit codes.
-
-    Raises:
-        typer.Exit: with the exit code of `faults.md` when that is not 0.
-    """
-    flags = context.params
-    report = Report(
-        context.info_name or "gleclip",
-        quiet=flags["quiet"],
-        verbose=flags["verbose"],
-        as_json=flags["json_"],
-        debug=flags["debug"],
-    )
-    code = 0
-    with _sigterm_as_interrupt():
-        try:
-            yield report
-        except KeyboardInterrupt:
-            report.interrupted()
-            code = INTERRUPTED
-        except Exception as error:
-            if report.debug:
-                traceback.print_exc()
-            known = _known(error)
-            report.error(known.cause, known.remedy, known.exit_code)
-            code = known.exit_code
-        finally:
-            report.close()
-    code = code or (FAILED_ITEMS if report.failed else 0)
-    if code:
-        raise typer.Exit(code)
-
-
-def _known(error: Exception) -> GleclipError:
-    """Return `error` as something a user can act on."""
-    if isinstance(error, GleclipError):
-        return error
-    if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
-        return EnvironmentFault(
-            f"{error.strerror or error}{where}", "Check disk space, permissions and the path."
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    result = Table(title=Text(printable(title)), title_justify="left")
+    for column in columns:
+        result.add_column(
+            column, justify="right" if column in ("IoU", "mIoU", "seconds") else "left"
         )
-    # torch.OutOfMemoryError is told by its name: this module must not load torch.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return EnvironmentFault("Out of memory.", "Use smaller images or batches, or --device cpu.")
-    if isinstance(error, ImportError):
-        return EnvironmentFault(f"{error}.", "Install gleclip again, with the extra it names.")
-    return GleclipError(
-        f"Internal error: {type(error).__name__}: {error}",
-        "This is a fault of gleclip; --debug shows where.",
-    )
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that batch systems end a run cleanly."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    for row in rows:
+        result.add_row(*(Text(printable(cell)) for cell in row))
+    return result
 
 
 def _percent(share: float | None) -> str:

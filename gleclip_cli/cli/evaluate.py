@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gleclip_cli.cli import console, options
+from gleclip_cli.cli import options
+from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import EvaluateConfig
 
@@ -53,7 +54,7 @@ def evaluate(
     debug: options.DebugOption = False,
 ) -> None:
     """Score maps, pseudo masks or a network against the true masks of a split."""
-    with console.reporting(context) as report:
+    with reporting(context) as report:
         from gleclip_cli.artifacts.tables import load_scores
         from gleclip_cli.stages.evaluate import evaluate as stage
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gleclip_cli.cli import console, options
+from gleclip_cli.cli import options
+from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import CALIBRATIONS, CAM_METHODS, GenCamConfig
 
@@ -67,7 +68,7 @@ def gen_cam(
     Needs the image lists of prepare-data; when a data set is named and they are missing, it
     prepares them first and says so.
     """
-    with console.reporting(context) as report:
+    with reporting(context) as report:
         from gleclip_cli import pipeline
 
         settings = Settings.of_stage(context, report)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gleclip_cli.cli import console, options
+from gleclip_cli.cli import options
+from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import PrepareDataConfig
 
@@ -40,7 +41,7 @@ def prepare_data(
 
     Writes image lists and image-level labels. The user's images are never copied or touched.
     """
-    with console.reporting(context) as report:
+    with reporting(context) as report:
         from gleclip_cli.stages.prepare_data import prepare_data as stage
 
         settings = Settings.of_stage(context, report)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gleclip_cli.cli import console, options
+from gleclip_cli.cli import options
+from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import REFINE_STEPS, RefineConfig
 
@@ -50,7 +51,7 @@ def refine(
     debug: options.DebugOption = False,
 ) -> None:
     """Turn activation maps into pseudo masks with a confidence per pixel."""
-    with console.reporting(context) as report:
+    with reporting(context) as report:
         from gleclip_cli.stages.refine import refine as stage
 
         settings = Settings.of_stage(context, report)

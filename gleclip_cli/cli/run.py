@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gleclip_cli.cli import console, options
+from gleclip_cli.cli import options
+from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import STAGE_CONFIGS
 
@@ -40,7 +41,7 @@ def run(
 
     Each stage alone does the same; finished work is kept, so the same command goes on.
     """
-    with console.reporting(context) as report:
+    with reporting(context) as report:
         from gleclip_cli import pipeline
 
         settings = Settings.of_preset(context, report)

@@ -168,8 +168,10 @@ def read_toml(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as TOML: {error}.", "Mend the file.") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}.", "Name an existing TOML file.") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not TOML: {error}.", "Mend the file.") from None
     known = {
         command: {*field_names(config), *field_names(Execution)}
         for command, config in STAGE_CONFIGS.items()

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gleclip_cli.cli import console, options
+from gleclip_cli.cli import options
+from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import ARCHITECTURES, TrainSegConfig
 
@@ -86,7 +87,7 @@ def train_seg(
     debug: options.DebugOption = False,
 ) -> None:
     """Train a segmentation network on pseudo masks."""
-    with console.reporting(context) as report:
+    with reporting(context) as report:
         from gleclip_cli.stages.train_seg import train_seg as stage
 
         settings = Settings.of_stage(context, report)
