@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 TINY = {
     "embed_dim": 24,
@@ -32,3 +34,29 @@ def tiny_clip_json(tmp_path_factory: pytest.TempPathFactory) -> str:
     path: Path = tmp_path_factory.mktemp("tiny_clip") / "config.json"
     path.write_text(json.dumps(TINY))
     return str(path)
+
+
+@pytest.fixture
+def tiny_voc(tmp_path: Path) -> Path:
+    """A VOC2012 of four small pictures with masks: train a, b, c (c shows nothing), val d."""
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    for folder in ("JPEGImages", "SegmentationClass", "Annotations", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    objects = {"a": {"cat": 8}, "b": {"dog": 12, "person": 15}, "c": {}, "d": {"cat": 8}}
+    for number, (name, classes) in enumerate(objects.items()):
+        rng = np.random.default_rng(number)
+        height, width = 32 + 8 * number, 48
+        pixels = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+        picture = Image.fromarray(pixels).resize((width, height))
+        picture.save(root / "JPEGImages" / f"{name}.jpg", quality=95)
+        labels = np.zeros((height, width), np.uint8)
+        for place, label in enumerate(classes.values()):
+            labels[8:24, 4 + 20 * place : 20 + 20 * place] = label
+        mask = Image.fromarray(labels)
+        mask.putpalette(list(range(256)) * 3)
+        mask.save(root / "SegmentationClass" / f"{name}.png")
+        body = "".join(f"<object><name>{known}</name></object>" for known in classes)
+        (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{body}</annotation>")
+    (root / "ImageSets/Segmentation/train.txt").write_text("a\nb\nc\n")
+    (root / "ImageSets/Segmentation/val.txt").write_text("d\n")
+    return root

@@ -55,12 +55,13 @@ def load_vocabulary(name: str) -> Vocabulary:
     Raises:
         UsageError: no such table, or a table that contradicts itself.
     """
-    known = sorted(path.stem for path in data_file("classes").glob("*.toml"))
+    folder = data_file("classes", "voc.toml").parent
+    known = sorted(path.stem for path in folder.glob("*.toml"))
     if name not in known:
         raise UsageError(
             f"There is no class table {name!r}.", f"Choose one of: {', '.join(known)}."
         )
-    return read_vocabulary(data_file("classes", f"{name}.toml"))
+    return read_vocabulary(folder / f"{name}.toml")
 
 
 def read_vocabulary(path: Path) -> Vocabulary:

@@ -1,0 +1,176 @@
+"""The rules a data set has to meet, whatever its layout: ids, pictures and masks.
+
+Every rule returns its faults as `Problem`s, so that all of them can be told at once.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from gleclip_cli.artifacts.maps import load_label_image
+from gleclip_cli.artifacts.photos import Photo, load_photo
+from gleclip_cli.artifacts.run_dir import printable
+from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
+from gleclip_cli.errors import BadInput
+from gleclip_cli.progress import Progress
+
+LEAVE_OUT = "Or leave such images out with `--on-bad skip`."
+
+Size = tuple[int, int]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault: a line of cause, a line of remedy.
+
+    `image_id` names the image that can be left out because of it, if leaving out helps;
+    a `structural` fault stops the work even when bad images are skipped.
+    """
+
+    cause: str
+    remedy: str
+    image_id: str = ""
+    structural: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture and the masks that belong to it (None: there is none), by split."""
+
+    image_id: str
+    image: Path
+    masks: Mapping[str, Path | None]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A picture after it was decoded; one with problems must not be used.
+
+    `size` is (H, W), EXIF orientation applied; `notes` tells what was odd but harmless.
+    """
+
+    picture: Picture
+    size: Size = (0, 0)
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def as_error(problems: Sequence[Problem], where: Path) -> BadInput:
+    """All problems in one message, those with the same remedy together."""
+    by_remedy: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        by_remedy[problem.remedy].append(problem.cause)
+    lines = [f"{len(problems)} problem{'s' * (len(problems) > 1)} in {printable(where)}:"]
+    for remedy, causes in by_remedy.items():
+        lines += [f"  {cause}" for cause in causes]
+        lines.append(f"    {remedy}")
+    skippable = not any(problem.structural for problem in problems)
+    return BadInput("\n".join(lines), LEAVE_OUT if skippable else "Nothing was written.")
+
+
+def check_ids(split: str, ids: Sequence[str]) -> tuple[list[str], list[Problem]]:
+    """Return the usable ids of a list, sorted and each once, and what is wrong with the others."""
+    problems = [
+        Problem(f"{split}: {printable(name)} is listed {count} times.", "List every image once.")
+        for name, count in Counter(ids).items()
+        if count > 1
+    ]
+    unsafe = {name for name in ids if not _plain(name)}
+    problems += [
+        Problem(
+            f"{split}: the id {printable(name)} is a path, not a name.",
+            "Use file names without folder and ending as ids.",
+            structural=True,
+        )
+        for name in sorted(unsafe)
+    ]
+    return sorted(set(ids) - unsafe), problems
+
+
+def check_case(ids: Iterable[str]) -> list[Problem]:
+    """Find ids that differ in case only: some file systems would mix up their outputs."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for name in ids:
+        groups[name.casefold()].add(name)
+    return [
+        Problem(
+            f"{' and '.join(printable(name) for name in sorted(group))} differ in case only.",
+            "Rename all but one of them.",
+            structural=True,
+        )
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def check_picture(picture: Picture, classes: int) -> Checked:
+    """Decode one picture and its masks completely and compare them."""
+    masks = sorted({path for path in picture.masks.values() if path})
+    try:
+        photo = load_photo(picture.image)
+    except BadInput as error:
+        problems = [Problem(error.cause, error.remedy, picture.image_id)]
+        for mask in masks:
+            problems += _check_mask(picture.image_id, mask, None, classes)
+        return Checked(picture, problems=tuple(problems))
+    problems = []
+    for mask in masks:
+        problems += _check_mask(picture.image_id, mask, photo, classes)
+    size = (photo.image.shape[0], photo.image.shape[1])
+    return Checked(picture, size, photo.sha256, photo.notes, tuple(problems))
+
+
+def _check_mask(image_id: str, path: Path, photo: Photo | None, classes: int) -> list[Problem]:
+    """Compare one mask with its picture, if that is known, and with the class table."""
+    try:
+        mask = load_label_image(path)
+    except BadInput as error:
+        return [Problem(error.cause, error.remedy, image_id)]
+    problems, where = [], printable(path)
+    if photo and mask.shape != photo.image.shape[:2]:
+        turned = " It fits the picture as stored, before its EXIF orientation."
+        cause = (
+            f"{where} is {mask.shape[1]} x {mask.shape[0]}, "
+            f"its picture {photo.image.shape[1]} x {photo.image.shape[0]}."
+            f"{turned if mask.shape == photo.unrotated_size else ''}"
+        )
+        remedy = "Give every picture a mask of its own size."
+        problems.append(Problem(cause, remedy, image_id))
+    values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
+    wrong = [str(value) for value in values if classes < value != IGNORE_INDEX]
+    if wrong:
+        cause = f"{where} holds {', '.join(wrong[:5])}: not in 0..{classes} or 255."
+        problems.append(Problem(cause, "Use indexed masks with class ids as values.", image_id))
+    return problems
+
+
+def in_threads(
+    work: Callable[[_In], _Out],
+    items: Sequence[_In],
+    *,
+    workers: int,
+    progress: Progress,
+    label: str,
+) -> list[_Out]:
+    """Results of `work` in the order of `items`; 0 workers means one per core.
+
+    Threads, because decoding releases the interpreter lock.
+    """
+    pool = ThreadPoolExecutor(max_workers=workers or min(8, os.cpu_count() or 1))
+    try:
+        return list(progress.each(pool.map(work, items), total=len(items), label=label))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _plain(name: str) -> bool:
+    return name not in ("", ".", "..") and not any(c in name for c in "/\\\0")
