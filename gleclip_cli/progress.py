@@ -1,11 +1,12 @@
 """How a stage tells what it is doing, without knowing who listens."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 
 
+@runtime_checkable  # so that the shape checks of the tests can look at signatures
 class Progress(Protocol):
     """What a stage may report; `cli.console` shows it, `SILENT` drops it."""
 
