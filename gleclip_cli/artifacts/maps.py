@@ -1,0 +1,247 @@
+"""Maps and images: `Cam` (.npz), label and confidence images (PNG by Pillow), photographs."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gleclip_cli.artifacts.atomic import write_bytes
+from gleclip_cli.artifacts.photos import load_image, read_file
+from gleclip_cli.artifacts.run_dir import printable
+from gleclip_cli.errors import BadInput
+
+__all__ = [
+    "Cam",
+    "load_arrays",
+    "load_cam",
+    "load_confidence",
+    "load_image",
+    "load_label_image",
+    "save_arrays",
+    "save_cam",
+    "save_confidence",
+    "save_jpeg",
+    "save_label_image",
+]
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_LARGEST_ARRAY = 2**30
+_ROUNDING = 1e-3
+_REDO = "Delete it and run the command that made it again."
+
+
+@dataclass(frozen=True, eq=False)
+class Cam:
+    """Class activation maps of one image, on the map's own grid.
+
+    `scores`: float32 (k, h, w) in [0, 1]; `class_ids`: int64 (k,), 0 is background and so
+    never among them; `size`: (H, W) of the image in pixels.
+    """
+
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    size: tuple[int, int]
+
+    def with_background(self, background: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Prepend the background score (h, w): (1 + k, h, w)."""
+        return np.concatenate([background[None], self.scores]).astype(np.float32, copy=False)
+
+    def enlarged(self) -> NDArray[np.float32]:
+        """Scores (k, H, W) at the size of the image, bilinear."""
+        import cv2
+
+        height, width = self.size
+        full = np.empty((len(self.scores), height, width), np.float32)
+        for index, scores in enumerate(self.scores):
+            cv2.resize(scores, (width, height), dst=full[index], interpolation=cv2.INTER_LINEAR)
+        return full
+
+
+def save_cam(path: Path, cam: Cam) -> None:
+    """Write maps as float16 without pickle; the same maps give the same bytes.
+
+    Raises:
+        BadInput: scores are not finite or not in [0, 1], or shapes disagree.
+    """
+    _check_cam(path, cam)
+    arrays: dict[str, NDArray[Any]] = {
+        "class_ids": cam.class_ids.astype(np.int64),
+        "scores": np.clip(cam.scores, 0, 1).astype(np.float16),
+        "size": np.array(cam.size, np.int64),
+    }
+    save_arrays(path, arrays)
+
+
+def load_cam(path: Path) -> Cam:
+    """Read maps.
+
+    Raises:
+        BadInput: the file is missing, damaged, or holds something else.
+    """
+    arrays = load_arrays(path)
+    try:
+        height, width = (int(n) for n in arrays["size"])
+        cam = Cam(
+            arrays["scores"].astype(np.float32),
+            arrays["class_ids"].astype(np.int64),
+            (height, width),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadInput(f"{printable(path)} holds no CAM: {error}.", _REDO) from error
+    _check_cam(path, cam)
+    return cam
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an uncompressed .npz whose bytes depend on the arrays alone (no clock, no zlib)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            content = io.BytesIO()
+            np.lib.format.write_array(
+                content, np.ascontiguousarray(arrays[name]), allow_pickle=False
+            )
+            archive.writestr(entry, content.getvalue())
+    write_bytes(path, buffer.getvalue())
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read an .npz, checking its CRCs; pickles and oversized entries are refused.
+
+    Raises:
+        BadInput: the file is missing or damaged, or an entry is no plain array.
+    """
+    data = read_file(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {
+                entry.filename.removesuffix(".npy"): _read_entry(archive, entry)
+                for entry in archive.infolist()
+            }
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile and numpy raise many kinds on damaged bytes
+        raise BadInput(f"{printable(path)} is damaged: {printable(error)}.", _REDO) from error
+
+
+def save_label_image(
+    path: Path, labels: NDArray[np.uint8], palette: bytes | NDArray[np.uint8]
+) -> None:
+    """Write labels (H, W) as a palette PNG; `palette`: 256 RGB colours.
+
+    Raises:
+        ValueError: labels are not uint8 (a cast could turn one class into another).
+    """
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise ValueError(f"labels are {labels.dtype} {labels.shape}, not uint8 (H, W)")
+    colours = np.frombuffer(palette, np.uint8) if isinstance(palette, bytes) else palette
+    image = Image.fromarray(np.ascontiguousarray(labels)).convert("L")
+    image.putpalette(np.ascontiguousarray(colours, np.uint8).tobytes())
+    _save_png(path, image)
+
+
+def load_label_image(path: Path) -> NDArray[np.uint8]:
+    """Read the labels (H, W) of an indexed or grey PNG; the palette is ignored.
+
+    Raises:
+        BadInput: missing, damaged, lossy, 16-bit, or coloured instead of indexed.
+    """
+    name = printable(path)
+    data = read_file(path)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "TIFF", "BMP")) as image:
+            image.load()
+            mode, kind = image.mode, image.format
+            labels = np.asarray(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise many kinds on damaged bytes
+        raise BadInput(f"{name} is no readable mask: {printable(error)}.", _REDO) from error
+    if kind == "JPEG":
+        raise BadInput(
+            f"{name} is a JPEG: its compression has changed the labels.",
+            "Give the mask as an indexed PNG.",
+        )
+    if mode not in ("P", "L"):
+        raise BadInput(
+            f"{name} has mode {mode}, not one byte of class id per pixel.",
+            "Convert the mask to an indexed PNG (0 background, 255 ignored).",
+        )
+    return labels
+
+
+def save_confidence(path: Path, probability: NDArray[np.floating]) -> None:
+    """Write a probability (H, W) in [0, 1] as round(255 p).
+
+    Raises:
+        BadInput: a value is not finite or not in [0, 1].
+    """
+    _check_range(path, probability, "Confidence")
+    steps = np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+    _save_png(path, Image.fromarray(steps))
+
+
+def load_confidence(path: Path) -> NDArray[np.float32]:
+    """Read a probability (H, W) in [0, 1], in steps of 1/255.
+
+    Raises:
+        BadInput: the file is missing or damaged.
+    """
+    return load_label_image(path).astype(np.float32) / np.float32(255)
+
+
+def save_jpeg(path: Path, image: NDArray[np.uint8], *, quality: int = 95) -> None:
+    """Write a picture (H, W, 3) as JPEG without chroma subsampling."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
+    write_bytes(path, buffer.getvalue())
+
+
+def _save_png(path: Path, image: Image.Image) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    if entry.file_size > _LARGEST_ARRAY:
+        raise ValueError(f"{entry.filename} claims {entry.file_size} bytes")
+    content = io.BytesIO(archive.read(entry))
+    array: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+    return array
+
+
+def _check_cam(path: Path, cam: Cam) -> None:
+    shapes_agree = cam.scores.ndim == 3 and cam.class_ids.shape == cam.scores.shape[:1]
+    if not shapes_agree or min(cam.size) < 1 or min(cam.scores.shape[1:]) < 1:
+        raise BadInput(
+            f"{printable(path)}: scores {cam.scores.shape}, class ids {cam.class_ids.shape} and "
+            f"size {cam.size} do not belong together.",
+            _REDO,
+        )
+    if (cam.class_ids < 1).any() or len(np.unique(cam.class_ids)) != len(cam.class_ids):
+        raise BadInput(
+            f"{printable(path)}: class ids {cam.class_ids.tolist()} repeat or are below 1.", _REDO
+        )
+    _check_range(path, cam.scores, "CAM")
+
+
+def _check_range(path: Path, values: NDArray[np.floating], what: str) -> None:
+    # Arithmetic may leave [0, 1] by rounding; more than that is a mistake.
+    if not np.isfinite(values).all():
+        raise BadInput(f"{what} for {printable(path)} has NaN or infinite values.", _REDO)
+    if values.size and (values.min() < -_ROUNDING or values.max() > 1 + _ROUNDING):
+        raise BadInput(
+            f"{what} for {printable(path)} runs from {values.min():.4g} to {values.max():.4g}, "
+            "outside 0 to 1.",
+            _REDO,
+        )

@@ -1,0 +1,124 @@
+"""`RunDir`: every path of a run, and safe file names made from image ids."""
+
+import hashlib
+import os
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+
+from gleclip_cli.errors import BadInput
+
+_LONGEST_NAME = 255
+_LONGEST_SUFFIX = len(".npz")
+_RESERVED = frozenset('/\\%:*?"<>|')
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+LAST_RUN_FILE = ".last"
+
+
+class RunDir:
+    """The folder of one run; nobody else joins a path inside it."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def output(self, stage: str, name: str = "") -> Path:
+        """Folder of one stage output, such as gen_cam/train."""
+        folder = self.root / stage
+        return folder / safe_name(name) if name else folder
+
+    def cam(self, split: str, image_id: str) -> Path:
+        """Maps of one image; 256 folders keep directories small."""
+        first = hashlib.sha256(os.fsencode(image_id)).hexdigest()[:2]
+        return self.output("gen_cam", split) / "cams" / first / f"{safe_name(image_id)}.npz"
+
+    def pseudo_mask(self, split: str, image_id: str) -> Path:
+        """Label image that `refine` makes."""
+        return self.output("refine", split) / "pseudo_masks" / f"{safe_name(image_id)}.png"
+
+    def confidence(self, split: str, image_id: str) -> Path:
+        """Confidence image that `refine` makes."""
+        return self.output("refine", split) / "confidence" / f"{safe_name(image_id)}.png"
+
+    def evaluation(self, what: str, split: str) -> Path:
+        """Folder with the scores of `what` (cam, pseudo, or a network's name) on a split."""
+        return self.output("evaluate", f"{what}-{split}")
+
+    def pred_mask(self, what: str, split: str, image_id: str) -> Path:
+        """Label image that `evaluate` scored."""
+        return self.evaluation(what, split) / "pred_masks" / f"{safe_name(image_id)}.png"
+
+    def checkpoint(self, name: str) -> Path:
+        """Weights of a segmentation network."""
+        return self.output("train_seg", name) / "checkpoint.safetensors"
+
+    def training_state(self, name: str) -> Path:
+        """Folder of the state from which training resumes."""
+        return self.output("train_seg", name) / "state"
+
+
+def safe_name(image_id: str) -> str:
+    """Quote an image id into one file name: no `/`, no `..`, reversible by URL unquoting.
+
+    Raises:
+        BadInput: the id is empty, or its name is too long for a file system.
+    """
+    if not image_id:
+        raise BadInput("An image id is empty.", "Name every image of the list.")
+    last = len(image_id) - 1
+    name = "".join(
+        _quoted(letter) if _unsafe(letter, at_end=position in (0, last)) else letter
+        for position, letter in enumerate(image_id)
+    )
+    length = len(os.fsencode(name)) + _LONGEST_SUFFIX
+    if length > _LONGEST_NAME:
+        raise BadInput(
+            f"The file name of image {printable(image_id)} would have {length} bytes, "
+            f"more than {_LONGEST_NAME}.",
+            "Shorten the name of the image.",
+        )
+    return name
+
+
+def printable(text: object) -> str:
+    r"""Escape what could drive a terminal or hide in a log: "\x1b" for ESC, and so on."""
+    return "".join(
+        letter
+        if unicodedata.category(letter) not in _HIDDEN_CATEGORIES
+        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in str(text)
+    )
+
+
+def remember_run(run: RunDir, base: Path = Path("runs")) -> None:
+    """Note in `base`/.last that `run` was used last; a convenience, so never an error."""
+    root = run.root.resolve()
+    inside = root.is_relative_to(base.resolve())
+    name = root.relative_to(base.resolve()) if inside else root
+    with suppress(OSError):
+        base.mkdir(parents=True, exist_ok=True)
+        temporary = base / f".{LAST_RUN_FILE}.tmp-{os.getpid()}"
+        temporary.write_bytes(os.fsencode(name) + b"\n")
+        temporary.replace(base / LAST_RUN_FILE)
+
+
+def last_run(base: Path = Path("runs")) -> Path | None:
+    """The run used last, if `base` remembers one that still exists."""
+    try:
+        name = os.fsdecode((base / LAST_RUN_FILE).read_bytes().removesuffix(b"\n"))
+    except OSError:
+        return None
+    folder = base / name
+    return folder if name and folder.is_dir() else None
+
+
+def _unsafe(letter: str, *, at_end: bool) -> bool:
+    # Dots and spaces at either end hide a file, climb a folder, or are dropped by Windows.
+    return (
+        letter in _RESERVED
+        or (at_end and letter in ". ")
+        or unicodedata.category(letter) in _HIDDEN_CATEGORIES
+    )
+
+
+def _quoted(letter: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,148 @@
+"""`settings.json`: what decides the content of a stage output, and whether a folder fits it."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gleclip_cli.artifacts.atomic import write_json
+from gleclip_cli.artifacts.json_files import read_json
+from gleclip_cli.artifacts.manifest import MANIFEST_FILE, SETTINGS_FILE, Manifest
+from gleclip_cli.artifacts.run_dir import printable
+from gleclip_cli.config import Execution
+from gleclip_cli.errors import OtherSettings
+
+FORMAT_VERSION = 1
+_KEYED = ("format", "stage", "config", "weights", "inputs")
+
+
+def stage_settings(
+    stage: str,
+    name: str,
+    config: Any,
+    weights: Mapping[str, str],
+    inputs: Mapping[str, Manifest],
+) -> dict[str, Any]:
+    """Settings of a stage output; `key` hashes everything in `_KEYED`, `digests` only informs."""
+    settings: dict[str, Any] = {
+        "format": FORMAT_VERSION,
+        "stage": stage,
+        "config": dict(config) if isinstance(config, Mapping) else asdict(config),
+        "weights": dict(weights),
+        "inputs": {source: manifest.key for source, manifest in inputs.items()},
+    }
+    settings = json.loads(json.dumps(settings, sort_keys=True, default=str))
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    digests = {source: manifest.digest for source, manifest in inputs.items()}
+    return {**settings, "name": name, "key": key, "digests": digests}
+
+
+def claim_folder(
+    folder: Path, settings: Mapping[str, Any], execution: Execution, *, by_items: bool
+) -> str:
+    """Make `folder` hold output of these settings or nothing; returns what to warn of.
+
+    Raises:
+        OtherSettings: it holds output of other settings, or files of somebody else.
+    """
+    warning = ""
+    old = read_settings(folder)
+    if old is None:
+        _refuse_foreign_files(folder)
+    elif old.get("key") != settings["key"]:
+        if not execution.overwrite:
+            raise _other_settings(folder, old, settings)
+        _clear(folder)
+    elif not execution.resume and execution.shard[1] == 1:
+        _clear(folder)
+    elif not by_items and old.get("digests") != settings["digests"]:
+        # Nobody can tell which part of a training a changed image touched.
+        warning = f"The input of {printable(folder)} has changed: made again from the start."
+        _clear(folder)
+    if old != settings:
+        write_json(folder / SETTINGS_FILE, settings)
+    return warning
+
+
+def check_folder(folder: Path, settings: Mapping[str, Any], execution: Execution) -> bool:
+    """Whether finished items of `folder` would be kept; nothing is written (dry run).
+
+    Raises:
+        OtherSettings: it holds output of other settings, or files of somebody else.
+    """
+    old = read_settings(folder)
+    if old is None:
+        _refuse_foreign_files(folder)
+    elif old.get("key") == settings["key"]:
+        return execution.resume
+    elif not execution.overwrite:
+        raise _other_settings(folder, old, settings)
+    return False
+
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """Settings of the output in `folder`, if there is one.
+
+    Raises:
+        BadInput: settings.json is damaged.
+    """
+    path = folder / SETTINGS_FILE
+    return read_json(path) if path.exists() else None
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Settings that differ, as "name old -> new"."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    return [
+        f"{name} {before.get(name, 'unset')} -> {after.get(name, 'unset')}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Settings as (name, text): fields of the config bare, hashes shortened."""
+    for field in _KEYED:
+        value = settings.get(field)
+        if not isinstance(value, dict):
+            yield field, json.dumps(value)
+            continue
+        for name, entry in value.items():
+            if field == "config":
+                yield name, json.dumps(entry)
+            else:
+                yield f"{field.removesuffix('s')} {name}", str(entry)[:12]
+
+
+def _other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> OtherSettings:
+    listed = printable("; ".join(differences(old, new)) or "settings.json was edited")
+    return OtherSettings(
+        f"{printable(folder)} was made with other settings: {listed}.",
+        "Replace it with --overwrite, or choose another --run.",
+    )
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if foreign:
+        raise OtherSettings(
+            f"{printable(folder)} holds {printable(foreign[0])}, which is not gleclip's.",
+            "Choose another --run, or move these files away.",
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Empty the folder; the manifest goes first, the settings stay until they are replaced."""
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name == SETTINGS_FILE or path.name.startswith(".lock"):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
