@@ -190,7 +190,11 @@ def load_clip(model: str, weights: str, *, seed: int = 0) -> FrozenClip:
         BadInput: a configuration or weights file that is broken or does not fit.
         EnvironmentFault: the hub cannot be reached.
     """
-    source = find_clip(model, weights, seed=seed)
+    return build_clip(find_clip(model, weights, seed=seed), seed=seed)
+
+
+def build_clip(source: ClipSource, *, seed: int = 0) -> FrozenClip:
+    """Build what `find_clip` found; errors as `load_clip`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         clip = _build(source)

@@ -1,0 +1,58 @@
+"""Views of one image (scales, flip): their sizes, and how their maps become one.
+
+Every view is normalised on its own before the mean: the raw height of a Grad-CAM says how
+saturated the softmax was, not how sure the map is.
+"""
+
+from collections.abc import Sequence
+from math import ceil, floor, sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+MAX_PATCHES = 4096
+"""Upper bound of a view: attention is a matrix of patches by patches, 64 MB at this size."""
+
+_PARITY_EPSILON = 1e-7
+
+
+def view_grid(size: tuple[int, int], *, scale: float, patch: int) -> tuple[int, int]:
+    """Return the patches (h, w) of an image of `size` (H, W) at a scale.
+
+    Both sides are rounded up to whole patches. A view of more than MAX_PATCHES is shrunk, both
+    sides by one factor, to at most that many; each side keeps at least one patch.
+    """
+    height, width = (max(1, ceil(side * scale / patch)) for side in size)
+    if height * width <= MAX_PATCHES:
+        return height, width
+    factor = sqrt(MAX_PATCHES / (height * width))
+    height, width = (max(1, floor(side * factor)) for side in (height, width))
+    # A side held at one patch leaves the other one too long.
+    return min(height, MAX_PATCHES // width), min(width, MAX_PATCHES // height)
+
+
+def min_max(maps: Float[Tensor, "k h w"], *, parity: bool = False) -> Float[Tensor, "k h w"]:
+    """Stretch each map to [0, 1]; a constant map becomes 0.
+
+    `parity`: CLIP-ES's form, which divides by 1e-7 + maximum, twice.
+    """
+    for _ in range(2 if parity else 1):
+        maps = maps - maps.amin(dim=(1, 2), keepdim=True)
+        top = maps.amax(dim=(1, 2), keepdim=True)
+        maps = maps / (top + _PARITY_EPSILON) if parity else maps / torch.where(top > 0, top, 1)
+    return maps
+
+
+def fuse(views: Sequence[Float[Tensor, "k _h _w"]]) -> Float[Tensor, "k h w"]:
+    """Return the mean of all views on the finest grid (bilinear, half-pixel centres) in [0, 1]."""
+    finest = max((view.shape[1:] for view in views), key=lambda grid: grid[0] * grid[1])
+    enlarged = [
+        view
+        if view.shape[1:] == finest
+        else torch.nn.functional.interpolate(
+            view[None], tuple(finest), mode="bilinear", align_corners=False
+        )[0]
+        for view in views
+    ]
+    return enlarged[0] if len(enlarged) == 1 else min_max(torch.stack(enlarged).mean(dim=0))

@@ -1,0 +1,174 @@
+"""Images and image-level labels become class activation maps."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gleclip_cli.artifacts.maps import Cam, save_cam
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
+from gleclip_cli.artifacts.tables import PreparedData, load_prepared
+from gleclip_cli.cam.method import CamMethod, Views
+from gleclip_cli.config import Execution, GenCamConfig
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
+from gleclip_cli.errors import EnvironmentFault
+from gleclip_cli.model.clip import build_clip
+from gleclip_cli.model.weights import find_clip
+from gleclip_cli.parallel.batches import Buckets, prefetched
+from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.resources import clip_files
+
+# On a CPU a batch gains nothing, and alone an image has the same bytes whoever its neighbours are.
+_PATCHES_AT_ONCE = {"cpu": 0, "cuda": 16384, "mps": 4096}
+_ATTENTION_AT_ONCE = 2**25
+_LOOK_AHEAD = 256
+
+
+@dataclass(frozen=True)
+class _Item:
+    image_id: str
+    class_ids: list[int]
+    size: tuple[int, int]
+    views: Views
+
+
+def gen_cam(
+    run: RunDir,
+    config: GenCamConfig,
+    *,
+    execution: Execution = Execution(),
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Write one `Cam` for every image of `config.split`; finished images are kept.
+
+    An image without classes gets an empty map and is counted.
+
+    Raises:
+        MissingInput: the run has no image lists.
+        UsageError: no such split, model or weights, or an empty list.
+        OtherSettings: the folder holds CAMs made with other settings.
+        EnvironmentFault: weights, device or memory cannot be had.
+    """
+    prepared = require(run, "prepare_data", allow_partial=execution.allow_partial)
+    data = load_prepared(run)
+    image_ids = data.image_ids(config.split)[: config.limit]
+    vocabulary = load_vocabulary(data.vocabulary)
+    source = find_clip(*clip_files(config.clip_model, config.clip_weights))
+    texts = _texts(config, vocabulary)
+    with open_stage(
+        run,
+        "gen_cam",
+        config,
+        name=config.split,
+        inputs=[prepared],
+        weights={"clip": source.sha256, "texts": sha256(repr(texts).encode()).hexdigest()},
+        item_ids=image_ids,
+        execution=execution,
+        arguments={**asdict(config), **texts},
+        progress=progress,
+    ) as stage:
+        todo = stage.todo(data.fingerprints(config.split))
+        if todo and not stage.dry_run:
+            clip = build_clip(source).to(pick_device(execution.device, progress))
+            method = CamMethod(config, clip, vocabulary)
+            written = _write_cams(stage, run, data, method, todo, workers=execution.workers)
+            for _ in progress.each(written, total=len(todo), label="gen-cam"):
+                pass
+        return stage.finish()
+
+
+def _texts(config: GenCamConfig, vocabulary: Vocabulary) -> dict[str, list[str]]:
+    """Return the texts that decide the maps, for the manifest."""
+    return {
+        "prompts": list(vocabulary.prompts),
+        "templates": list(vocabulary.templates),
+        "background_words": list(vocabulary.background_texts) if config.background_texts else [],
+    }
+
+
+def _write_cams(
+    stage: Stage,
+    run: RunDir,
+    data: PreparedData,
+    method: CamMethod,
+    todo: list[str],
+    *,
+    workers: int,
+) -> Iterator[str]:
+    """Yield every image id once its map is written or its failure recorded."""
+    split = method.config.split
+    labels = data.labels(split)
+    budget = _Budget(method)
+    buckets = Buckets(budget.key, budget.images, look_ahead=_LOOK_AHEAD)
+
+    def load(image_id: str) -> _Item:
+        class_ids = labels[image_id]
+        image = data.load_image(split, image_id)
+        height, width = image.shape[:2]
+        views = method.prepare(image) if class_ids else ()
+        return _Item(image_id, class_ids, (height, width), views)
+
+    def write(batch: list[_Item]) -> Iterator[str]:
+        for item, scores in zip(batch, budget.maps(batch), strict=True):
+            path = run.cam(split, item.image_id)
+            with stage.item(item.image_id, path):
+                save_cam(path, Cam(scores, np.array(item.class_ids, np.int64), item.size))
+                stage.done(item.image_id, path, without_classes=not item.class_ids)
+            yield item.image_id
+
+    for image_id, loaded in prefetched(todo, load, workers=workers):
+        ready: list[_Item] = []
+        with stage.item(image_id, data.record(split, image_id).image):
+            ready.append(loaded())
+        for item in ready:
+            yield from write(buckets.add(item))
+        if not ready:
+            yield image_id
+    for batch in buckets.rest():
+        yield from write(batch)
+
+
+class _Budget:
+    """How many images a batch holds, halved whenever the device runs out of memory."""
+
+    def __init__(self, method: CamMethod) -> None:
+        self._method = method
+        self._patches = _PATCHES_AT_ONCE[method.texts.device.type]
+
+    def key(self, item: _Item) -> object:
+        """Return what images of one batch share: the grids of all scales, and having classes."""
+        return self._method.grids(item.size) if item.class_ids else None
+
+    def images(self, item: _Item) -> int:
+        """Most images like `item` in one batch."""
+        if not item.class_ids:
+            return 1
+        patches = prod(self._method.grid(item.size))
+        return max(1, min(self._patches // patches, _ATTENTION_AT_ONCE // patches**2))
+
+    def maps(self, batch: list[_Item]) -> list[NDArray[np.float32]]:
+        """Return the maps of a batch, in halves if it does not fit into memory.
+
+        Raises:
+            EnvironmentFault: not even one image fits.
+        """
+        if not batch or not batch[0].class_ids:
+            return [np.zeros((0, *self._method.grid(item.size)), np.float32) for item in batch]
+        try:
+            return self._method([i.views for i in batch], [i.class_ids for i in batch])
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise EnvironmentFault(
+                    f"The device has no memory for one image of {batch[0].size} pixels.",
+                    "Use smaller --scales, or --device cpu.",
+                ) from error
+        torch.cuda.empty_cache()
+        self._patches //= 2
+        half = len(batch) // 2
+        return [*self.maps(batch[:half]), *self.maps(batch[half:])]
