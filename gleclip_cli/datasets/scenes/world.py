@@ -80,12 +80,12 @@ def draw_scene(split: str, index: int, seed: int = 0) -> Scene:
     """
     rng = _random(split, index, seed)
     height, width = SIZES[rng.integers(len(SIZES))]
-    count = int(rng.choice((1, 2, 3, 4), p=(0.42, 0.33, 0.17, 0.08)))
+    count = int(rng.choice((1, 2, 3, 4), p=(0.34, 0.34, 0.2, 0.12)))
     most = {1: 0.6, 2: 0.4, 3: 0.25, 4: 0.18}[count]
     background, requests = _contents(rng, count, 0.025, most, _UNIT)
-    canvas = compose(rng, height, width, background, requests, unit=_UNIT, keep=0.6)
+    canvas = compose(rng, height, width, background, requests, unit=_UNIT, keep=0.85)
     while not canvas.placed:  # every scene shows at least one object
-        canvas = compose(rng, height, width, background, requests, unit=_UNIT, keep=0.3)
+        canvas = compose(rng, height, width, background, requests, unit=_UNIT, keep=0.5)
     return _finished(rng, canvas, background)
 
 
