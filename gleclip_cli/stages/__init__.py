@@ -1,0 +1,1 @@
+"""The method, one file per stage; the only loops over a split. Callable from Python, silent."""
