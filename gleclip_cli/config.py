@@ -129,6 +129,11 @@ class RefineConfig:
     def __post_init__(self) -> None:
         for step in self.steps:
             _choice("--steps", step, REFINE_STEPS)
+        _require(
+            "caa" not in self.steps[1:],
+            f"--steps is {','.join(self.steps)}.",
+            "Put caa first, once: it works on the maps' own grid, the others on pixels.",
+        )
         _require(self.bg_power > 0, f"--bg-power is {self.bg_power}.", "Use a positive number.")
         if self.bg_threshold is not None:
             _fraction("--bg-threshold", self.bg_threshold)
