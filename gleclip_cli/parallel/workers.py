@@ -2,15 +2,13 @@
 
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any
-
-import cv2
-import torch
 
 from gleclip_cli.errors import BadInput
 
@@ -103,8 +101,11 @@ def _prepare_worker(build: Build, arguments: tuple[Any, ...]) -> None:
     # Building waits for the first image: an error here would only break the pool.
     _Worker.build, _Worker.arguments = staticmethod(build), arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    # Unpickling `build` has imported what the work needs; nothing more is loaded for it.
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    if cv2 := sys.modules.get("cv2"):
+        cv2.setNumThreads(1)
 
 
 def _work_on(image_id: str) -> Any:

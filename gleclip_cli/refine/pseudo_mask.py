@@ -1,0 +1,47 @@
+"""From class scores to a pseudo mask: background score, label, confidence.
+
+Paper: CLIP-ES. The background scores (1 - max over classes) ** power, or a constant. Only classes
+that the image is tagged with compete, so no other class can appear; there is no ignore band.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from gleclip_cli.datasets.vocabulary import BACKGROUND, IGNORE_INDEX
+from gleclip_cli.errors import BadInput
+
+
+def background_scores(
+    scores: Float[np.ndarray, "k h w"], *, power: float = 1.0, constant: float | None = None
+) -> Float[np.ndarray, "h w"]:
+    """Return the background's score from class scores in [0, 1]; 1 where there is no class.
+
+    `constant`, in [0, 1], replaces the rule. Source: CLIP-ES, its settings for masks.
+    """
+    if constant is not None:
+        return np.full(scores.shape[1:], constant, dtype=np.float32)
+    background: Float[np.ndarray, "h w"] = 1 - scores.max(axis=0, initial=0)
+    return background if power == 1 else np.power(background, np.float32(power))
+
+
+def pseudo_mask(
+    scores: Float[np.ndarray, "k1 H W"], class_ids: Int[np.ndarray, " k"]
+) -> tuple[UInt8[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
+    """Return the class id of the winner per pixel, and its share of the sum of all scores.
+
+    `scores` holds the background first, then the classes `class_ids`, all at least 0; among equals
+    the first wins. The share lies in [1 / (1 + k), 1]; where all scores are 0 it is that minimum.
+
+    Raises:
+        BadInput: a class id does not fit into a byte mask.
+    """
+    if class_ids.max(initial=BACKGROUND) >= IGNORE_INDEX:
+        raise BadInput(
+            f"Class {class_ids.max()} does not fit into an 8-bit mask.",
+            f"Use a vocabulary of at most {IGNORE_INDEX - 1} classes.",
+        )
+    labels = np.concatenate([[BACKGROUND], class_ids]).astype(np.uint8)
+    winner, total = scores.max(axis=0), scores.sum(axis=0)
+    minimum = np.full_like(total, 1 / len(scores))
+    share = np.divide(winner, total, out=minimum, where=total > 0)
+    return labels[scores.argmax(axis=0)], share
