@@ -28,8 +28,8 @@ def view_grid(size: tuple[int, int], *, scale: float, patch: int) -> tuple[int, 
         return height, width
     factor = sqrt(MAX_PATCHES / (height * width))
     height, width = (max(1, floor(side * factor)) for side in (height, width))
-    # A side held at one patch leaves the other one too long.
-    return min(height, MAX_PATCHES // width), min(width, MAX_PATCHES // height)
+    # Where one side was held at one patch, the other is still too long.
+    return min(height, MAX_PATCHES), min(width, MAX_PATCHES)
 
 
 def min_max(maps: Float[Tensor, "k h w"], *, parity: bool = False) -> Float[Tensor, "k h w"]:
