@@ -1,0 +1,89 @@
+"""What happens to a picture and its mask before a network sees them.
+
+Pictures and masks are tv_tensors, so that a mask is always resized by nearest neighbour and never
+mixes labels. Padding takes the network's mean colour in the picture (0 after normalisation) and
+IGNORE_INDEX in the mask: a border that was never photographed must not be taught as background.
+"""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Picture = UInt8[Tensor, "3 H W"]
+Mask = UInt8[Tensor, "H W"]
+
+
+class Normalise(nn.Module):
+    """Colours in [0, 1] to zero mean and unit deviation per channel."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+    ) -> None:
+        super().__init__()
+        # not persistent: constants of the network, not weights
+        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1), persistent=False)
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+        """Return the standardised pictures."""
+        return (images - self.mean) / self.std
+
+
+class Augment:
+    """Random scale, crop to a square, mirror: one picture and its mask, one seed."""
+
+    def __init__(
+        self,
+        crop: int,
+        *,
+        scales: tuple[float, float] = (1.0, 1.0),
+        flip: bool = True,
+        fill: tuple[int, int, int] = (124, 116, 104),
+    ) -> None:
+        fills = {tv_tensors.Image: fill, tv_tensors.Mask: IGNORE_INDEX}
+        crop_step = v2.RandomCrop(crop, pad_if_needed=True, fill=fills)
+        self._steps = v2.Compose([crop_step, v2.RandomHorizontalFlip(0.5 if flip else 0.0)])
+        self._scales = scales
+
+    def __call__(self, image: Picture, mask: Mask, *, seed: int) -> tuple[Picture, Mask]:
+        """Return the augmented pair; the same seed gives the same pair in any process."""
+        # torchvision draws from the global generator: give it a private state for this pair
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            size = self._random_size(*mask.shape)
+            pair = tv_tensors.Image(image), tv_tensors.Mask(mask)
+            # bilinear for the picture; `resize` takes nearest for a mask of its own accord
+            pair = tuple(functional.resize(part, size, antialias=True) for part in pair)
+            image, mask = self._steps(*pair)
+        return _plain(image), _plain(mask)
+
+    def _random_size(self, height: int, width: int) -> list[int]:
+        low, high = self._scales
+        factor = low + (high - low) * float(torch.rand(()))
+        return [max(1, round(height * factor)), max(1, round(width * factor))]
+
+
+def pad_to(
+    image: Picture, mask: Mask, size: tuple[int, int], *, fill: tuple[int, int, int]
+) -> tuple[Picture, Mask]:
+    """Extend to `size` (H, W, at least the present one) to the right and below."""
+    height, width = mask.shape
+    borders = [0, 0, size[1] - width, size[0] - height]
+    padded = functional.pad(tv_tensors.Image(image), borders, fill=list(fill))
+    padded_mask = functional.pad(tv_tensors.Mask(mask), borders, fill=IGNORE_INDEX)
+    return _plain(padded), _plain(padded_mask)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.as_subclass(Tensor)

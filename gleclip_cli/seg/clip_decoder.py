@@ -1,0 +1,176 @@
+"""A light decoder on frozen CLIP features, with a shallow convolution for fine boundaries.
+
+Patch tokens at the quarters of CLIP's depth each pass a layer of their own, are joined, exchange
+context in a few transformer layers, and meet colours and edges of the picture at stride 4.
+Source: method guide, sections 2 (decoder) and 3.4 (multi-layer fusion on frozen CLIP).
+Here: keys and values are pooled 2 x 2, and a convolution of the picture joins in; CLIP's grid of
+patches alone is too coarse for the boundaries of small objects.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gleclip_cli.model.clip import FrozenClip
+
+_HEAD_WIDTH = 32
+
+
+class ClipDecoder(nn.Module):
+    """Frozen CLIP, fused layers, transformer, pixel branch, classifier.
+
+    Axes: b images, l CLIP layers, h w patches, d CLIP width, c classes.
+    """
+
+    def __init__(self, clip: FrozenClip, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.clip = clip
+        self.patch_size = clip.patch_size
+        self.window = 64 * clip.patch_size
+        red, green, blue = (round(255 * float(value)) for value in clip.mean.flatten())
+        self.fill = red, green, blue
+        self.layers = quarter_layers(clip.num_layers)
+        width, depth = decoder_size(clip.width)
+        self.project = nn.ModuleList(nn.Linear(clip.width, width) for _ in self.layers)
+        self.join = nn.Linear(len(self.layers) * width, width)
+        self.context = nn.ModuleList(ContextLayer(width) for _ in range(depth))
+        self.pixels = PixelBranch(width, num_classes)
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c H W"]:
+        """Return logits at the size of the pictures, which are RGB in [0, 1]."""
+        height, width = images.shape[-2:]
+        padded = self._pad(images)
+        logits = self.decode(self.features(padded), padded)
+        logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear")
+        return logits[..., :height, :width]
+
+    def training_logits(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b c h w"]]:
+        """Return logits at stride 4; sides are multiples of the patch size."""
+        return [self.decode(self.features(images), images)]
+
+    def features(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b l h w d"]:
+        """Return CLIP's tokens of the quarter layers, each standardised over its channels.
+
+        Standardised here, so that half precision holds them however large some channels grow.
+        """
+        outputs = self.clip.block_outputs(self.clip.normalise(images), self.layers)
+        stacked = torch.stack(outputs, dim=1).permute(0, 1, 3, 4, 2)
+        return functional.layer_norm(stacked, stacked.shape[-1:])
+
+    def decode(
+        self, features: Float[Tensor, "b l h w d"], images: Float[Tensor, "b 3 H W"]
+    ) -> Float[Tensor, "b c h4 w4"]:
+        """Return logits at stride 4 from `features` and the pictures they belong to."""
+        parts = [
+            functional.gelu(project(features[:, index]))
+            for index, project in enumerate(self.project)
+        ]
+        tokens = self.join(torch.cat(parts, dim=-1))
+        for layer in self.context:
+            tokens = layer(tokens)
+        logits: Tensor = self.pixels(tokens, self.clip.normalise(images))
+        return logits
+
+    def optimiser(self, *, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+        """AdamW on everything but CLIP; biases and norms do not decay."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW([{**g, "rate": 1.0} for g in groups], lr=learning_rate)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Everything a checkpoint has to hold: not CLIP, which its name and hash stand for."""
+        return {
+            name: value for name, value in self.state_dict().items() if not name.startswith("clip.")
+        }
+
+    def _pad(self, images: Tensor) -> Tensor:
+        """Extend to whole patches, to the right and below, by the mean colour."""
+        right, below = ((-side) % self.patch_size for side in reversed(images.shape[-2:]))
+        if not right and not below:
+            return images
+        mean = self.clip.mean
+        return functional.pad(images - mean, (0, right, 0, below)) + mean
+
+
+class ContextLayer(nn.Module):
+    """Pre-norm transformer layer on a grid; every token attends to 2 x 2 means of tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = width // _HEAD_WIDTH
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.merge = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, tokens: Float[Tensor, "b h w d"]) -> Float[Tensor, "b h w d"]:
+        """Return updated tokens."""
+        normed = self.norm(tokens)
+        pooled = functional.avg_pool2d(normed.permute(0, 3, 1, 2), 2, ceil_mode=True)
+        key, value = self.key_value(pooled.flatten(2).transpose(1, 2)).chunk(2, dim=-1)
+        attended = functional.scaled_dot_product_attention(
+            self._split(self.query(normed.flatten(1, 2))), self._split(key), self._split(value)
+        )
+        merged = self.merge(attended.transpose(1, 2).flatten(2))
+        tokens = tokens + merged.reshape(tokens.shape)
+        updated: Tensor = tokens + self.mlp(tokens)
+        return updated
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.reshape(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class PixelBranch(nn.Module):
+    """Two strided convolutions of the picture, joined with enlarged tokens at stride 4."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        edges, joint = width // 2, width
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, edges // 2, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(edges // 2, edges, 3, stride=2, padding=1),
+            nn.GELU(),
+        )
+        self.narrow = nn.Linear(width, joint)
+        self.fuse = nn.Sequential(
+            nn.Conv2d(edges + joint, joint, 3, padding=1),
+            nn.GroupNorm(1, joint),
+            nn.GELU(),
+            nn.Conv2d(joint, joint, 3, padding=1, groups=joint),
+            nn.Conv2d(joint, joint, 1),
+            nn.GELU(),
+        )
+        self.classify = nn.Conv2d(joint, num_classes, 1)
+
+    def forward(
+        self, tokens: Float[Tensor, "b h w d"], normalised: Float[Tensor, "b 3 H W"]
+    ) -> Float[Tensor, "b c h4 w4"]:
+        """Return logits at stride 4."""
+        edges = self.stem(normalised)
+        coarse = self.narrow(tokens).permute(0, 3, 1, 2)
+        coarse = functional.interpolate(coarse, edges.shape[-2:], mode="bilinear")
+        logits: Tensor = self.classify(self.fuse(torch.cat([edges, coarse], dim=1)))
+        return logits
+
+
+def quarter_layers(num_layers: int) -> tuple[int, ...]:
+    """Blocks at 1/4, 1/2, 3/4 and 1 of the depth, 1-based, rounded up, each once."""
+    return tuple(sorted({math.ceil(num_layers * quarter / 4) for quarter in (1, 2, 3, 4)}))
+
+
+def decoder_size(clip_width: int) -> tuple[int, int]:
+    """Width and transformer layers of the decoder: (256, 3) from ViT-B on, lighter below."""
+    if clip_width >= 512:
+        return 256, 3
+    return max(2, clip_width // 2 // _HEAD_WIDTH) * _HEAD_WIDTH, 2

@@ -1,0 +1,68 @@
+"""What a network is taught: the pictures of a split, each with its mask."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gleclip_cli.artifacts.maps import load_confidence, load_label_image
+from gleclip_cli.artifacts.run_dir import RunDir, printable
+from gleclip_cli.artifacts.tables import PreparedData
+from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
+from gleclip_cli.errors import BadInput
+from gleclip_cli.seg.batches import Pair
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Reads pictures and masks of a split; picklable, for loading processes.
+
+    `pseudo`: pseudo masks of the run, else true masks. `confidence_threshold` (0 to 1): pixels of
+    pseudo masks below it are ignored.
+    """
+
+    run: RunDir
+    prepared: PreparedData
+    split: str
+    num_classes: int
+    pseudo: bool = True
+    confidence_threshold: float = 0.0
+
+    def mask_path(self, image_id: str) -> Path | None:
+        """Path of the mask, or None if the data set has no true mask for this image."""
+        if self.pseudo:
+            return self.run.pseudo_mask(self.split, image_id)
+        return self.prepared.record(self.split, image_id).mask
+
+    def size(self, image_id: str) -> tuple[int, int]:
+        """Height and width of an image, as prepared."""
+        return self.prepared.record(self.split, image_id).size
+
+    def __call__(self, image_id: str) -> Pair:
+        """Read a picture and its mask, doubtful pixels ignored.
+
+        Raises:
+            BadInput: one of both is damaged, or they do not fit each other or the vocabulary.
+        """
+        path = self.mask_path(image_id)
+        if path is None:
+            raise BadInput(f"{printable(image_id)} has no true mask.", "Use --targets pseudo.")
+        image = self.prepared.load_image(self.split, image_id)
+        mask = load_label_image(path)
+        if mask.shape != image.shape[:2]:
+            raise BadInput(
+                f"{printable(path)} is {mask.shape}, its image {image.shape[:2]}.",
+                "A mask has the size of its image: make it again.",
+            )
+        beyond = mask[(mask >= self.num_classes) & (mask != IGNORE_INDEX)]
+        if beyond.size:
+            raise BadInput(
+                f"{printable(path)} of image {printable(image_id)} has the value {beyond.max()}, "
+                f"not in 0..{self.num_classes - 1} or {IGNORE_INDEX}.",
+                "Masks hold class ids as in the vocabulary.",
+            )
+        if self.pseudo and self.confidence_threshold > 0:
+            confidence = load_confidence(self.run.confidence(self.split, image_id))
+            doubtful = confidence < self.confidence_threshold
+            mask = np.where(doubtful, np.uint8(IGNORE_INDEX), mask)
+        return image, mask

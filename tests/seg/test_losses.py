@@ -1,0 +1,65 @@
+"""Losses against hand-computed cases."""
+
+import math
+
+import pytest
+import torch
+
+from gleclip_cli.seg.losses import balanced_cross_entropy, plain_cross_entropy
+
+# One row of four pixels, two classes; logits (0, log 3): probabilities 1/4 and 3/4.
+LOGITS = torch.tensor([0.0, math.log(3.0)]).reshape(1, 2, 1, 1).repeat(1, 1, 1, 4)
+BACKGROUND_LOSS, FOREGROUND_LOSS = math.log(4.0), math.log(4.0 / 3.0)
+
+
+def labels(*values: int) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.uint8).reshape(1, 1, -1)
+
+
+def test_plain_is_the_mean_over_labelled_pixels():
+    loss = plain_cross_entropy(LOGITS, labels(0, 1, 1, 255))
+    assert loss.item() == pytest.approx((BACKGROUND_LOSS + 2 * FOREGROUND_LOSS) / 3)
+
+
+def test_balanced_averages_both_sides_apart():
+    loss = balanced_cross_entropy(LOGITS, labels(0, 1, 1, 255))
+    assert loss.item() == pytest.approx((BACKGROUND_LOSS + FOREGROUND_LOSS) / 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0, 0, 255, 255), BACKGROUND_LOSS / 2),
+        ((1, 1, 1, 1), FOREGROUND_LOSS / 2),
+        ((255, 255, 255, 255), 0.0),
+    ],
+)
+def test_an_empty_side_counts_zero_and_has_a_finite_gradient(values, expected):
+    logits = LOGITS.clone().requires_grad_()
+    loss = balanced_cross_entropy(logits, labels(*values))
+    loss.backward()
+    assert loss.item() == pytest.approx(expected)
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_all_ignored_is_zero_for_the_plain_loss():
+    assert plain_cross_entropy(LOGITS, labels(255, 255, 255, 255)).item() == 0.0
+
+
+def test_ignored_pixels_have_no_gradient():
+    logits = LOGITS.clone().requires_grad_()
+    balanced_cross_entropy(logits, labels(0, 1, 255, 255)).backward()
+    assert (logits.grad[..., 2:] == 0).all()
+    assert (logits.grad[..., :2] != 0).all()
+
+
+def test_confidence_weighs_pixels():
+    confidence = torch.tensor([0.5, 0.25, 0.75, 1.0]).reshape(1, 1, 4)
+    spread = LOGITS.clone()
+    spread[0, 1, 0, 1] = 0.0  # pixel 1: probability 1/2
+    background = 0.5 * BACKGROUND_LOSS
+    foreground = 0.25 * math.log(2.0) + 0.75 * FOREGROUND_LOSS
+    loss = plain_cross_entropy(spread, labels(0, 1, 1, 255), confidence)
+    assert loss.item() == pytest.approx((background + foreground) / 1.5)
+    loss = balanced_cross_entropy(spread, labels(0, 1, 1, 255), confidence)
+    assert loss.item() == pytest.approx((background / 0.5 + foreground / 1.0) / 2)

@@ -1,0 +1,127 @@
+"""Networks from names, weights from files, checkpoints back into networks."""
+
+from dataclasses import asdict
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import resnet18
+
+from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.errors import BadInput, MissingInput, UsageError
+from gleclip_cli.seg.network import NetworkSpec, build_network, load_network, load_weights
+
+
+@pytest.fixture
+def spec(tiny_clip_json) -> NetworkSpec:
+    return NetworkSpec(
+        arch="clip-decoder", num_classes=3, clip_model=tiny_clip_json, clip_weights="random"
+    )
+
+
+SMALL = NetworkSpec(arch="deeplabv2-small", num_classes=3)
+
+
+def save(run: RunDir, network, spec: NetworkSpec, clip_sha256: str) -> None:
+    meta = {"network": asdict(spec), "clip_sha256": clip_sha256}
+    save_checkpoint(run.checkpoint("seg"), network.weights(), meta)
+
+
+def test_weights_come_from_the_seed_alone(spec):
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first, again, other = (build_network(spec, seed=s).weights() for s in (1, 1, 2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_checkpoint_comes_back(spec, tmp_path):
+    run, images = RunDir(tmp_path), torch.rand(1, 3, 32, 32)
+    for kind in (spec, SMALL):
+        network = build_network(kind, seed=3).eval()
+        save(run, network, kind, getattr(network, "clip", None) and network.clip.weights_sha256)
+        loaded = load_network(run, "seg")
+        assert not loaded.training
+        assert torch.equal(loaded(images), network(images))
+
+
+def test_the_file_holds_no_clip(spec, tmp_path):
+    network = build_network(spec)
+    save(RunDir(tmp_path), network, spec, network.clip.weights_sha256)
+    size = RunDir(tmp_path).checkpoint("seg").stat().st_size
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert size < 4 * trained + 20_000
+
+
+def test_53_another_clip_is_refused(spec, tmp_path):
+    save(RunDir(tmp_path), build_network(spec), spec, "0" * 64)
+    with pytest.raises(BadInput, match="other weights"):
+        load_network(RunDir(tmp_path), "seg")
+
+
+def test_a_network_that_was_never_trained(tmp_path):
+    with pytest.raises(MissingInput, match="train-seg"):
+        load_network(RunDir(tmp_path), "seg")
+
+
+def test_52_a_flipped_bit_is_found(spec, tmp_path):
+    network = build_network(spec)
+    save(RunDir(tmp_path), network, spec, network.clip.weights_sha256)
+    path = RunDir(tmp_path).checkpoint("seg")
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match="damaged"):
+        load_network(RunDir(tmp_path), "seg")
+
+
+def test_77_all_differences_are_listed_and_nothing_is_loaded(spec):
+    network = build_network(spec)
+    before = {name: value.clone() for name, value in network.weights().items()}
+    given = {name: value + 1 for name, value in before.items()}
+    del given["join.bias"]
+    given["stranger"] = torch.zeros(2)
+    given["join.weight"] = torch.zeros(2, 2)
+    with pytest.raises(BadInput) as caught:
+        load_weights(network, given, origin="x")
+    for fault in ("join.bias missing", "stranger unknown", r"join.weight is (2, 2), not (64, 256)"):
+        assert fault in caught.value.cause
+    assert all(torch.equal(value, before[name]) for name, value in network.weights().items())
+
+
+def test_a_checkpoint_without_a_description(spec, tmp_path):
+    save_checkpoint(RunDir(tmp_path).checkpoint("seg"), build_network(spec).weights(), {})
+    with pytest.raises(BadInput, match="which network"):
+        load_network(RunDir(tmp_path), "seg")
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_pretrained_body_is_read_from_a_file(suffix, tmp_path):
+    torch.manual_seed(0)
+    source = resnet18().state_dict()
+    path = tmp_path / f"resnet18.{suffix}"
+    save_file(source, path) if suffix == "safetensors" else torch.save(source, path)
+    pretrained = NetworkSpec(arch="deeplabv2-small", num_classes=3, pretrained=True)
+    network = build_network(pretrained, pretrained=str(path))
+    body = network.body.state_dict()
+    assert all(torch.equal(value, source[name]) for name, value in body.items())
+    assert "layer3.1.bn2.running_var" in body
+
+
+def test_pretrained_weights_that_do_not_fit_or_do_not_exist(tmp_path):
+    path = tmp_path / "half.safetensors"
+    state = resnet18().state_dict()
+    del state["layer2.0.conv1.weight"]
+    save_file(state, path)
+    pretrained = NetworkSpec(arch="deeplabv2-small", num_classes=3, pretrained=True)
+    with pytest.raises(BadInput, match=r"layer2.0.conv1.weight missing"):
+        build_network(pretrained, pretrained=str(path))
+    with pytest.raises(UsageError, match=r"neither a file nor .*\n.*IMAGENET1K_V1"):
+        build_network(pretrained, pretrained="imagenet22k")
+
+
+def test_an_unknown_architecture():
+    with pytest.raises(UsageError, match="unet"):
+        build_network(NetworkSpec(arch="unet", num_classes=2))

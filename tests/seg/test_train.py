@@ -1,0 +1,184 @@
+"""Training: schedule, learning, exact resume, and what happens when the loss is no number."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gleclip_cli.artifacts.checkpoint import load_training_state
+from gleclip_cli.datasets.transforms import Augment
+from gleclip_cli.errors import Diverged
+from gleclip_cli.model.clip import load_clip
+from gleclip_cli.seg.batches import AugmentedBatches, Order
+from gleclip_cli.seg.cached import CachedBatches
+from gleclip_cli.seg.clip_decoder import ClipDecoder
+from gleclip_cli.seg.deeplabv2 import deeplabv2_small
+from gleclip_cli.seg.predict import predict_logits
+from gleclip_cli.seg.train import Recipe, Trainer, fit, labels_on_grid
+
+CPU = torch.device("cpu")
+IDS = [f"{i:02}" for i in range(12)]
+
+
+def load(image_id: str) -> tuple[np.ndarray, np.ndarray]:
+    """A reddish or greenish rectangle on noise; classes 1 and 2 differ by colour."""
+    rng = np.random.default_rng(int(image_id))
+    image = rng.integers(60, 120, (32, 40, 3), dtype=np.uint8)
+    mask = np.zeros((32, 40), np.uint8)
+    kind = 1 + int(image_id) % 2
+    top, left = (int(value) for value in rng.integers(2, 12, 2))
+    inside = (slice(top, top + 16), slice(left, left + 16))
+    image[(*inside, kind - 1)] += 110
+    mask[inside] = kind
+    return image, mask
+
+
+def refuse(image_id: str, error: Exception) -> None:
+    raise error
+
+
+@pytest.fixture
+def decoder(tiny_clip_json) -> ClipDecoder:
+    torch.manual_seed(0)
+    return ClipDecoder(load_clip(tiny_clip_json, "random"), 3)
+
+
+def recipe(**changes) -> Recipe:
+    return Recipe(**{"steps": 20, "learning_rate": 3e-3, "weight_decay": 0.01, **changes})
+
+
+def cached(network) -> CachedBatches:
+    return CachedBatches(
+        network, IDS, load, batch_size=4, crop=32, flip=True, seed=0, on_bad=refuse
+    )
+
+
+def augmented() -> AugmentedBatches:
+    return AugmentedBatches(Order(IDS, 4, 0), load, Augment(32, scales=(0.5, 1.5)), on_bad=refuse)
+
+
+def quiet(event) -> None:
+    """Drop a log event."""
+
+
+class Broken(Exception):
+    """Stands for a kill."""
+
+
+def until(batches, stop: int):
+    """The same batches, but the run is cut before step `stop`."""
+
+    class Cut:
+        def steps(self, first: int, last: int):
+            for step, batch in enumerate(batches.steps(first, last), start=first):
+                if step == stop:
+                    raise Broken
+                yield batch
+
+    return Cut()
+
+
+def test_schedule_rises_linearly_and_falls_polynomially():
+    plan = recipe(steps=100, learning_rate=2.0, warmup=0.1, poly_power=0.9)
+    assert plan.rate(0) == pytest.approx(2.0 * 0.1)
+    assert plan.rate(4) == pytest.approx(2.0 * 0.5 * 0.96**0.9)
+    assert plan.rate(9) == pytest.approx(2.0 * 0.91**0.9)
+    assert plan.rate(50) == pytest.approx(2.0 * 0.5**0.9)
+    assert plan.rate(99) == pytest.approx(2.0 * 0.01**0.9)
+    assert recipe(steps=100, learning_rate=2.0).rate(0) == 2.0
+
+
+def test_labels_are_taken_at_the_centre_of_each_cell():
+    mask = torch.arange(64, dtype=torch.uint8).reshape(1, 8, 8)
+    assert labels_on_grid(mask, torch.empty(1, 3, 2, 2)).tolist() == [[[18, 22], [50, 54]]]
+    assert torch.equal(labels_on_grid(mask, torch.empty(1, 3, 8, 8)), mask)
+
+
+def test_a_small_set_is_learned_in_seconds(decoder, tmp_path):
+    trainer = Trainer(decoder, recipe(steps=100, warmup=0.1), device=CPU)
+    fit(trainer, cached(decoder), state_folder=tmp_path, log=quiet)
+    decoder.eval()
+    hits, union = np.zeros(3), np.zeros(3)
+    for image_id in ("90", "91", "92", "93"):  # never seen
+        image, mask = load(image_id)
+        predicted = predict_logits(decoder, image).argmax(0).numpy()
+        for label in range(3):
+            hits[label] += ((predicted == label) & (mask == label)).sum()
+            union[label] += ((predicted == label) | (mask == label)).sum()
+    assert (hits / union).min() > 0.8
+
+
+@pytest.mark.parametrize("source", ["cached", "augmented", "deeplab"])
+def test_66_a_cut_training_ends_at_the_same_bits(source, decoder, tmp_path):
+    def start() -> Trainer:
+        torch.manual_seed(1)
+        if source == "deeplab":
+            return Trainer(deeplabv2_small(3, pretrained=False), recipe(steps=6), device=CPU)
+        return Trainer(ClipDecoder(decoder.clip, 3), recipe(steps=8, warmup=0.5), device=CPU)
+
+    def data(trainer: Trainer):
+        return cached(trainer.network) if source == "cached" else augmented()
+
+    whole = start()
+    events: list[dict] = []
+    fit(whole, data(whole), state_folder=tmp_path / "whole", log=events.append)
+    assert load_training_state(tmp_path / "whole") is None  # nothing was due
+
+    state = tmp_path / "state"
+    for stop in (3, 5):  # two kills; every step is saved
+        cut = start()
+        with pytest.raises(Broken):
+            fit(cut, until(data(cut), stop), state_folder=state, save_seconds=0, log=quiet)
+    torch.manual_seed(99)  # the process that goes on has another past
+    last = start()
+    resumed: list[dict] = []
+    fit(last, data(last), state_folder=state, save_seconds=0, log=resumed.append)
+
+    assert resumed[0] == {"event": "resumed", "step": 4}
+    assert resumed[-1] == events[-1]
+    for name, value in whole.network.weights().items():
+        assert torch.equal(value, last.network.weights()[name]), name
+
+
+def test_65_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(decoder, tmp_path):
+    trainer = Trainer(decoder, recipe(steps=6), device=CPU)
+
+    class Poisoned:
+        def steps(self, first: int, last: int):
+            for step, batch in enumerate(cached(decoder).steps(first, last), start=first):
+                if step == 3:
+                    batch.features.fill_(float("inf"))
+                yield batch
+
+    with pytest.raises(Diverged, match=r"step 3, images \d\d, \d\d, \d\d, \d\d") as caught:
+        fit(trainer, Poisoned(), state_folder=tmp_path, save_seconds=0, log=quiet)
+    assert caught.value.exit_code == 1
+    assert "Lower --learning-rate" in caught.value.remedy
+    state = load_training_state(tmp_path)
+    assert state["step"] == 2
+    assert all(torch.isfinite(value).all() for value in state["weights"].values())
+
+
+def test_the_log_tells_loss_and_rate(decoder, tmp_path):
+    events: list[dict] = []
+    plan = recipe(steps=12)
+    fit(
+        Trainer(decoder, plan, device=CPU),
+        cached(decoder),
+        state_folder=tmp_path,
+        log=events.append,
+    )
+    assert [event["step"] for event in events] == [0, 10, 11]
+    assert events[1]["rate"] == plan.rate(10)
+    assert events[0]["loss"] > events[2]["loss"] > 0
+    json.dumps(events, allow_nan=False)
+
+
+def test_balanced_or_plain(decoder):
+    (batch,) = cached(decoder).steps(0, 1)
+    losses = [
+        Trainer(decoder, recipe(balanced=balanced), device=CPU).loss(batch).item()
+        for balanced in (True, False)
+    ]
+    assert losses[0] != losses[1]
