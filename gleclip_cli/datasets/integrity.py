@@ -20,7 +20,8 @@ from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
 from gleclip_cli.errors import BadInput
 from gleclip_cli.progress import Progress
 
-LEAVE_OUT = "Or leave such images out with `--on-bad skip`."
+_LEAVE_OUT = "Or leave such images out with `--on-bad skip`."
+_CORRECT = "Correct this and run the same command again."
 
 Size = tuple[int, int]
 _In = TypeVar("_In")
@@ -73,8 +74,8 @@ def as_error(problems: Sequence[Problem], where: Path) -> BadInput:
     for remedy, causes in by_remedy.items():
         lines += [f"  {cause}" for cause in causes]
         lines.append(f"    {remedy}")
-    skippable = not any(problem.structural for problem in problems)
-    return BadInput("\n".join(lines), LEAVE_OUT if skippable else "Nothing was written.")
+    fatal = any(problem.structural for problem in problems)
+    return BadInput("\n".join(lines), _CORRECT if fatal else _LEAVE_OUT)
 
 
 def check_ids(split: str, ids: Sequence[str]) -> tuple[list[str], list[Problem]]:

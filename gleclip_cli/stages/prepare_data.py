@@ -1,0 +1,169 @@
+"""Data set -> image lists and image-level labels.
+
+`voc` verifies and indexes the user's files and never copies or touches them; every run checks
+all of them again, because only their content tells whether they changed. `scenes` draws a
+VOC2012 into the run first and then takes the same road.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from gleclip_cli.artifacts.run_dir import RunDir, printable
+from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage
+from gleclip_cli.artifacts.tables import save_prepared
+from gleclip_cli.config import Execution, PrepareDataConfig
+from gleclip_cli.datasets.integrity import Problem, as_error
+from gleclip_cli.datasets.scenes import draw_scene, scene_id
+from gleclip_cli.datasets.voc import VocIndex, index_voc
+from gleclip_cli.datasets.voc_lists import Listing, list_images
+from gleclip_cli.datasets.voc_writer import write_image, write_list
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
+from gleclip_cli.errors import BadInput, UsageError
+from gleclip_cli.progress import SILENT, Progress
+
+STOP_ON_BAD = Execution(on_bad="stop")
+
+
+def prepare_data(
+    run: RunDir,
+    config: PrepareDataConfig,
+    *,
+    execution: Execution = STOP_ON_BAD,
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Verify and index a data set, or draw the scenes; finished scenes are kept.
+
+    Raises:
+        BadInput: the data set has faults, all of them in one message; with `on_bad` skip bad
+            images are left out instead, listed and counted.
+        UsageError: an empty list, a shard, or data inside the run.
+    """
+    if execution.shard != (0, 1):
+        raise UsageError("prepare-data is not done in shards.", "Leave out --shard.")
+    if config.dataset == "scenes":
+        return _prepare_scenes(run, config, execution, progress)
+    return _prepare_voc(run, config, execution, progress)
+
+
+def _prepare_voc(
+    run: RunDir, config: PrepareDataConfig, execution: Execution, progress: Progress
+) -> Manifest:
+    data = Path(config.data).expanduser()
+    if data.resolve().is_relative_to(run.root.resolve()):
+        raise UsageError(
+            f"The data {printable(data)} lie inside the run {printable(run.root)}.",
+            "Name another folder with --run.",
+        )
+    vocabulary = load_vocabulary(config.dataset)
+    listing = list_images(data, limit=config.limit)
+    with open_stage(
+        run,
+        "prepare_data",
+        config,
+        item_ids=listing.image_ids,
+        execution=execution,
+        progress=progress,
+    ) as stage:
+        index = index_voc(listing, vocabulary, workers=execution.workers, progress=progress)
+        _settle(stage, listing, index, skip=execution.on_bad == "skip")
+        return _finish(run, stage, config.dataset, index)
+
+
+def _prepare_scenes(
+    run: RunDir, config: PrepareDataConfig, execution: Execution, progress: Progress
+) -> Manifest:
+    sizes = {"train": config.train_images, "val": config.val_images}
+    scenes = {
+        scene_id(split, number): (split, number)
+        for split, size in sizes.items()
+        for number in range(min(size, config.limit or size))
+    }
+    vocabulary = load_vocabulary(config.dataset)
+    with open_stage(
+        run,
+        "prepare_data",
+        config,
+        item_ids=list(scenes),
+        execution=execution,
+        progress=progress,
+    ) as stage:
+        left = stage.todo()
+        if execution.dry_run or (not left and stage.finished):
+            return stage.finish()
+        root = stage.folder / "scenes" / "VOC2012"
+        for image_id in progress.each(left, total=len(left), label="Drawing scenes"):
+            with stage.item(image_id):
+                split, number = scenes[image_id]
+                _draw(stage, root, image_id, split, number, config.seed, vocabulary)
+        lists = [
+            write_list(root, split, [name for name, (of, _) in scenes.items() if of == split])
+            for split in sizes
+        ]
+        listing = list_images(root)
+        index = index_voc(listing, vocabulary, workers=execution.workers, progress=progress)
+        if index.problems:
+            raise as_error(index.problems, root)
+        return _finish(run, stage, config.dataset, index, lists)
+
+
+def _draw(
+    stage: Stage,
+    root: Path,
+    image_id: str,
+    split: str,
+    number: int,
+    seed: int,
+    vocabulary: Vocabulary,
+) -> None:
+    scene = draw_scene(split, number, seed)
+    stage.done(
+        image_id,
+        *write_image(root, image_id, scene.image, scene.mask, scene.class_ids, vocabulary),
+    )
+
+
+def _settle(stage: Stage, listing: Listing, index: VocIndex, *, skip: bool) -> None:
+    """Stop on faults, or record the images left out because of them; record the good ones."""
+    structural = any(problem.structural for problem in index.problems)
+    if index.problems and (structural or not skip):
+        raise as_error(index.problems, listing.root)
+    faults: dict[str, list[Problem]] = defaultdict(list)
+    for problem in index.problems:
+        faults[problem.image_id].append(problem)
+    for problem in faults.pop("", []):
+        stage.warn(problem.cause)
+    left = stage.todo(index.fingerprints)
+    if stage.dry_run:
+        if faults:
+            stage.warn(f"{len(faults)} images would be left out.")
+        return
+    for image_id in left:
+        with stage.item(image_id):
+            if image_id in faults:
+                raise BadInput(
+                    " ".join(problem.cause for problem in faults[image_id]),
+                    " ".join({problem.remedy: None for problem in faults[image_id]}),
+                )
+            stage.done(image_id)
+
+
+def _finish(
+    run: RunDir, stage: Stage, dataset: str, index: VocIndex, lists: Sequence[Path] = ()
+) -> Manifest:
+    for split, table in index.records.items():
+        if not table:
+            raise BadInput(f"No image of {split} is usable.", "Read failed.jsonl and mend them.")
+    for note, images in sorted(index.notes.items()):
+        stage.warn(f"{images} images: {note}.")
+    if stage.dry_run:
+        return stage.finish(**index.counts)
+    written = save_prepared(
+        run,
+        dataset=dataset,
+        vocabulary=dataset,
+        root=index.root,
+        records=index.records,
+        labels=index.labels,
+    )
+    return stage.finish(*lists, *written, **index.counts)
