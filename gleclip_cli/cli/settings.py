@@ -222,7 +222,7 @@ def _typed_tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ..
 
 def _words(name: str, value: Any) -> list[Any]:
     """Split what the command line gives: `a,b`, or `i/n` for a shard; `none` is no word."""
-    parts = [value] if isinstance(value, str) else list(value)
+    parts = list(value) if isinstance(value, (list, tuple)) else [value]
     separator = "/" if name == "shard" else ","
     words = [w for p in parts for w in (p.split(separator) if isinstance(p, str) else [p])]
     return [] if words in ([""], ["none"]) else words

@@ -1,0 +1,211 @@
+"""Where a value comes from: command line > environment > TOML > preset > default."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from gleclip_cli.artifacts.run_dir import RunDir, last_run
+from gleclip_cli.cli.settings import build, nearest, read_toml
+from gleclip_cli.config import PRESETS, Execution, GenCamConfig, RefineConfig, TrainSegConfig
+from gleclip_cli.errors import UsageError
+
+Run = Callable[..., Result]
+
+
+def hold(root: str, dataset: str) -> None:
+    """Write the least that makes a run hold a data set."""
+    folder = RunDir(root).output("prepare_data")
+    folder.mkdir(parents=True)
+    text = f'{{"dataset": "{dataset}", "vocabulary": "{dataset}", "root": "x", "splits": {{}}}}'
+    (folder / "dataset.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "name", "expected"),
+    [
+        (GenCamConfig, {"scales": ["0.5,1", "2"]}, "scales", (0.5, 1.0, 2.0)),
+        (GenCamConfig, {"scales": [1, 2]}, "scales", (1.0, 2.0)),
+        (GenCamConfig, {"scales": 1}, "scales", (1.0,)),
+        (GenCamConfig, {"limit": None}, "limit", None),
+        (GenCamConfig, {"limit": 3}, "limit", 3),
+        (GenCamConfig, {"caa_threshold": 1}, "caa_threshold", 1.0),
+        (RefineConfig, {"steps": ["caa,par"]}, "steps", ("caa", "par")),
+        (RefineConfig, {"steps": ["none"]}, "steps", ()),
+        (RefineConfig, {"steps": []}, "steps", ()),
+        (Execution, {"shard": "1/4"}, "shard", (1, 4)),
+    ],
+)
+def test_values_become_what_the_field_says(
+    config: type[Any], values: dict[str, Any], name: str, expected: object
+) -> None:
+    value = getattr(build(config, values), name)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "values"),
+    [
+        (GenCamConfig, {"limit": 2.5}),
+        (GenCamConfig, {"limit": True}),
+        (GenCamConfig, {"limit": "two"}),
+        (GenCamConfig, {"scales": ["one"]}),
+        (GenCamConfig, {"flip": 1}),
+        (GenCamConfig, {"method": 3}),
+        (GenCamConfig, {"method": "magic"}),
+        (TrainSegConfig, {"epochs": True}),
+        (Execution, {"shard": "4"}),
+        (Execution, {"shard": "4/4"}),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_its_option(
+    config: type[Any], values: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match="--" + next(iter(values))):
+        build(config, values)
+
+
+def test_later_layers_win_and_other_fields_are_left_out() -> None:
+    config = build(GenCamConfig, {"split": "a", "limit": 1}, {"split": "b", "epochs": 3})
+    assert (config.split, config.limit) == ("b", 1)
+
+
+def test_toml_keys_may_have_dashes(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('[gen-cam]\nclip-model = "x"\n[all]\non-bad = "stop"\nrun = "y"\n')
+    assert read_toml(file) == {
+        "gen-cam": {"clip_model": "x"},
+        "all": {"on_bad": "stop", "run": "y"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "remedy"),
+    [
+        ("[gen-cam]\nscale = [1.0]", "unknown key 'scale' in [gen-cam]", "'scales'"),
+        ("[all]\ndevise = 'cpu'", "unknown key 'devise' in [all]", "'device'"),
+        ("[gen_cam]\n", "unknown table 'gen_cam'", "'gen-cam'"),
+        ("device = 'cpu'", "unknown table 'device'", "Known: all, evaluate"),
+        ("[gen-cam", "is not TOML", "Mend"),
+    ],
+)
+def test_what_a_toml_file_may_not_say(tmp_path: Path, text: str, cause: str, remedy: str) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_toml(file)
+    assert cause in caught.value.cause
+    assert remedy in caught.value.remedy
+
+
+def test_a_missing_toml_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.toml: No such file"):
+        read_toml(tmp_path / "none.toml")
+
+
+def test_nearest_names_all_when_nothing_is_near() -> None:
+    assert nearest("zzz", ["b_c", "a"]) == "Known: a, b-c."
+
+
+def test_command_line_wins_over_toml_over_preset_over_default(stages: Any, gleclip: Run) -> None:
+    hold("runs/scenes", "scenes")
+    Path("a.toml").write_text(
+        '[all]\nlimit = 7\ndevice = "cpu"\n[gen-cam]\nscales = [2.0]\nclip-weights = "random"\n'
+    )
+    gleclip("gen-cam", "--run", "runs/scenes", "--config", "a.toml", "--scales", "0.5,1")
+    config = stages.last.config
+    assert config.scales == (0.5, 1.0)  # command line
+    assert config.clip_weights == "random"  # TOML over preset
+    assert config.limit == 7  # [all]
+    assert config.clip_model == "micro-clip"  # preset of the data set the run holds
+    assert config.method == GenCamConfig().method  # default
+    assert stages.last.execution.device == "cpu"
+
+
+def test_a_default_typed_out_wins_over_the_preset(stages: Any, gleclip: Run) -> None:
+    gleclip("gen-cam", "--dataset", "scenes", "--clip-weights", "openai")
+    assert stages.last.config.clip_weights == "openai"
+
+
+def test_the_environment_names_the_data(
+    stages: Any, gleclip: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLECLIP_DATA", "from-environment")
+    Path("a.toml").write_text('[prepare-data]\ndata = "from-toml"\n')
+    gleclip("prepare-data", "--dataset", "voc", "--config", "a.toml")
+    assert stages.last.config.data == "from-environment"
+    gleclip("prepare-data", "--dataset", "voc", "--data", "typed")
+    assert stages.last.config.data == "typed"
+    assert gleclip("prepare-data").exit_code == 0  # scenes are drawn: the variable does not matter
+    assert stages.last.config.data == ""
+
+
+def test_a_dataset_names_run_and_preset(stages: Any, gleclip: Run) -> None:
+    hold("runs/voc", "voc")
+    (Path("runs/voc/prepare_data/manifest.json")).write_text(
+        '{"stage": "prepare_data", "key": "", "counts": {}, "complete": true}'
+    )
+    gleclip("gen-cam", "--dataset", "voc")
+    assert [call.stage for call in stages.calls] == ["gen_cam"]
+    assert stages.last.run.root == Path("runs/voc")
+    assert stages.last.config.clip_model == "ViT-B-16-quickgelu"
+
+
+def test_without_a_name_the_run_used_last_is_used_and_named(stages: Any, gleclip: Run) -> None:
+    hold("runs/mine", "scenes")
+    gleclip("refine", "--run", "runs/mine")
+    for command in ("train-seg", "evaluate"):
+        result = gleclip(command)
+        assert stages.last.run.root == Path("runs/mine")
+        assert "Using runs/mine, the run used last." in result.stderr
+    assert stages.calls[1].config.arch == PRESETS["scenes"]["train-seg"]["arch"]
+
+
+def test_the_first_command_ever_uses_scenes(stages: Any, gleclip: Run) -> None:
+    gleclip("refine")
+    assert stages.last.run.root == Path("runs/scenes")
+
+
+def test_a_dry_run_is_not_remembered(stages: Any, gleclip: Run) -> None:
+    hold("runs/mine", "scenes")
+    gleclip("refine", "--run", "runs/mine", "--dry-run")
+    assert stages.last.execution.dry_run
+    assert last_run(Path("runs")) is None
+
+
+def test_a_run_that_holds_another_dataset_is_refused(stages: Any, gleclip: Run) -> None:
+    hold("runs/mine", "scenes")
+    result = gleclip("refine", "--run", "runs/mine", "--dataset", "voc")
+    assert result.exit_code == 2
+    assert "runs/mine holds scenes, not voc." in result.stderr
+    assert not stages.calls
+
+
+def test_gen_cam_prepares_a_named_dataset_first_and_says_so(stages: Any, gleclip: Run) -> None:
+    words = ("--limit", 2, "--shard", "1/2", "--on-bad", "skip", "--workers", 1)
+    result = gleclip("gen-cam", "--dataset", "voc", "--data", "DIR", *words)
+    assert [call.stage for call in stages.calls] == ["prepare_data", "gen_cam"]
+    first, second = stages.calls
+    assert "preparing them first" in result.stderr
+    assert (first.config.dataset, first.config.data) == ("voc", "DIR")
+    assert (first.config.limit, second.config.limit) == (None, 2)
+    assert (first.execution.shard, second.execution.shard) == ((0, 1), (1, 2))
+    assert (first.execution.on_bad, second.execution.on_bad) == ("stop", "skip")
+
+
+def test_gen_cam_prepares_nothing_into_a_folder_without_a_dataset(
+    stages: Any, gleclip: Run
+) -> None:
+    gleclip("gen-cam", "--run", "runs/typo")
+    assert [call.stage for call in stages.calls] == ["gen_cam"]  # which misses its input
+
+
+def test_prepare_data_stops_at_a_bad_item_and_other_stages_go_on(stages: Any, gleclip: Run) -> None:
+    gleclip("prepare-data")
+    gleclip("refine")
+    assert [call.execution.on_bad for call in stages.calls] == ["stop", "skip"]
+    gleclip("prepare-data", "--on-bad", "skip")
+    assert stages.last.execution.on_bad == "skip"
