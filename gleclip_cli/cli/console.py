@@ -144,15 +144,12 @@ class Report:
             self.out.print(table)
 
     def error(self, cause: str, remedy: str, exit_code: int) -> None:
-        """Print one line of cause and one of remedy."""
-        self.document |= {
-            "error": printable(cause),
-            "remedy": printable(remedy),
-            "exit_code": exit_code,
-        }
-        self._line(f"Error: {cause}", style="bold red")
-        if remedy:
-            self._line(remedy)
+        """Print the cause, one line unless it lists many faults, and one line of remedy."""
+        self.document |= {"error": cause, "remedy": remedy, "exit_code": exit_code}
+        first, *others = cause.split("\n")
+        self._line(f"Error: {first}", style="bold red")
+        for line in [*others, remedy] if remedy else others:
+            self._line(line)
 
     def close(self) -> None:
         """Stop the bars; print the JSON document if asked for."""

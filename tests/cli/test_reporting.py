@@ -77,6 +77,16 @@ def test_other_errors_are_told_apart(
     assert "Traceback" not in result.stderr
 
 
+def test_a_list_of_faults_keeps_its_lines(stages: Any, gleclip: Run) -> None:
+    stages.act = failing(BadInput("2 problems:\n  a\x1b[1m is broken\n  b is broken", "Mend them."))
+    assert gleclip("refine", "--run", "r").stderr.splitlines() == [
+        "Error: 2 problems:",
+        "  a\\x1b[1m is broken",
+        "  b is broken",
+        "Mend them.",
+    ]
+
+
 def test_debug_shows_the_traceback(stages: Any, gleclip: Run) -> None:
     stages.act = failing(ValueError("odd"))
     assert "Traceback" in gleclip("refine", "--run", "r", "--debug").stderr
