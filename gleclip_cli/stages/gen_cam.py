@@ -117,7 +117,7 @@ def _write_cams(
     def write(batch: list[_Item]) -> Iterator[str]:
         for item, scores in zip(batch, budget.maps(batch), strict=True):
             path = run.cam(split, item.image_id)
-            with stage.item(item.image_id, path):
+            with stage.item(item.image_id, data.record(split, item.image_id).image):
                 save_cam(path, Cam(scores, np.array(item.class_ids, np.int64), item.size))
                 stage.done(item.image_id, path, without_classes=not item.class_ids)
             yield item.image_id
