@@ -92,8 +92,12 @@ class Report:
         folder, counts = manifest.path.parent, manifest.counts
         self._failures(manifest)
         self.document |= {"output": str(folder), "counts": counts, "complete": manifest.complete}
-        named = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
-        self.say(f"{folder}: {named}." + (" Nothing was written." if self.dry_run else ""))
+        if self.dry_run:
+            left = counts.get("items", 0) - counts.get("done", 0)
+            self.say(f"{folder}: {left} of {counts.get('items', 0)} items to do; nothing written.")
+            return
+        named = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number]
+        self.say(f"{folder}: {', '.join(named)}; {time.monotonic() - self.started:.1f} s.")
 
     def _failures(self, manifest: "Manifest") -> None:
         failed = manifest.counts.get("failed", 0)

@@ -121,6 +121,14 @@ def test_markup_in_names_stays_text(stages: Any, gleclip: Run) -> None:
     assert "no [red]file[/red] [all]" in gleclip("refine", "--run", "r").stderr
 
 
+def test_the_summary_counts_what_is_there(stages: Any, gleclip: Run) -> None:
+    stages.counts = {"items": 3, "done": 1, "failed": 0, "without_maps": 2}
+    told = gleclip("refine", "--run", "r").stderr
+    assert told.startswith("r/refine: 3 items, 1 done, 2 without maps; ")
+    told = gleclip("refine", "--run", "r", "--dry-run").stderr
+    assert told == "r/refine: 2 of 3 items to do; nothing written.\n"
+
+
 def test_quiet_leaves_only_errors(stages: Any, gleclip: Run) -> None:
     stages.act = lambda called, progress: (progress.say("hello"), progress.warn("careful"))[0]
     assert gleclip("refine", "--run", "r", "--quiet").stderr == ""
