@@ -1,6 +1,7 @@
 """What many tests stand on: a tiny CLIP with random weights, in open_clip's own formats."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,33 @@ TINY = {
         "layers": 2,
     },
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot do, saying why."""
+    marked = {name for item in items for name in ("gpu", "network", "weights") if _has(item, name)}
+    missing = {name: reason for name, reason in _missing(marked).items() if reason}
+    for item in items:
+        for name, reason in missing.items():
+            if _has(item, name):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has(item: pytest.Item, name: str) -> bool:
+    return item.get_closest_marker(name) is not None
+
+
+def _missing(marked: set[str]) -> dict[str, str]:
+    reasons = {}
+    if "gpu" in marked:
+        import torch
+
+        reasons["gpu"] = "" if torch.cuda.is_available() else "no CUDA device"
+    if "network" in marked and not os.environ.get("GLECLIP_TEST_NETWORK"):
+        reasons["network"] = "GLECLIP_TEST_NETWORK is not set"
+    if "weights" in marked and not os.environ.get("GLECLIP_TEST_WEIGHTS"):
+        reasons["weights"] = "GLECLIP_TEST_WEIGHTS names no file of CLIP weights"
+    return reasons
 
 
 @pytest.fixture(scope="session")
