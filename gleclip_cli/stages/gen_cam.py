@@ -160,15 +160,16 @@ class _Budget:
         """
         if not batch or not batch[0].class_ids:
             return [np.zeros((0, *self._method.grid(item.size)), np.float32) for item in batch]
-        try:
-            return self._method([i.views for i in batch], [i.class_ids for i in batch])
-        except torch.OutOfMemoryError as error:
-            if len(batch) == 1:
-                raise EnvironmentFault(
-                    f"The device has no memory for one image of {batch[0].size} pixels.",
-                    "Use smaller --scales, or --device cpu.",
-                ) from error
-        torch.cuda.empty_cache()
-        self._patches //= 2
+        if len(batch) <= self.images(batch[0]):
+            try:
+                return self._method([i.views for i in batch], [i.class_ids for i in batch])
+            except torch.OutOfMemoryError as error:
+                if len(batch) == 1:
+                    raise EnvironmentFault(
+                        f"The device has no memory for one image of {batch[0].size} pixels.",
+                        "Use smaller --scales, or --device cpu.",
+                    ) from error
+            torch.cuda.empty_cache()
+            self._patches //= 2
         half = len(batch) // 2
         return [*self.maps(batch[:half]), *self.maps(batch[half:])]

@@ -17,7 +17,8 @@ from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary, voc_palette
 from gleclip_cli.model.clip import FrozenClip, load_clip
 
-PARITY = 2e-3  # largest difference after float16
+# The gate of the design is 2e-3 after float16; before it, only rounding of float32 is left.
+PARITY = 5e-5
 VOCABULARY = Vocabulary(
     name="toy",
     classes=("cat", "dog", "boat"),
@@ -111,8 +112,7 @@ def test_parity_with_clip_es(clip: FrozenClip, size: tuple[int, int], present: l
     (maps,) = method([method.prepare(image)], [[c + 1 for c in present]])
     expected = reference(clip, image, present)
     assert expected.max() > 0.9
-    difference = np.abs(maps.astype(np.float16).astype(np.float64) - expected)
-    assert difference.max() < PARITY
+    assert np.abs(maps - expected).max() < PARITY
 
 
 def test_parity_on_a_photograph(clip: FrozenClip) -> None:
@@ -126,4 +126,4 @@ def test_parity_on_a_photograph(clip: FrozenClip) -> None:
     method = CamMethod(GenCamConfig(parity=True), clip, VOCABULARY)
     (maps,) = method([method.prepare(image)], [[1, 3]])
     expected = reference(clip, image, [0, 2])
-    assert np.abs(maps.astype(np.float16).astype(np.float64) - expected).max() < PARITY
+    assert np.abs(maps - expected).max() < PARITY

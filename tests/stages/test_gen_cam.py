@@ -19,6 +19,7 @@ from gleclip_cli.artifacts.stage import open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
 from gleclip_cli.cam.method import CamMethod
 from gleclip_cli.config import Execution, GenCamConfig
+from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, OtherSettings, UsageError
 from gleclip_cli.progress import Silent
 from gleclip_cli.stages import gen_cam as module
@@ -187,29 +188,32 @@ def test_batches_give_what_single_images_give(
 
 
 def record_batches(monkeypatch: pytest.MonkeyPatch, *, most: int | None = None) -> list[int]:
-    """Note the size of every batch; raise out-of-memory above `most`."""
+    """Note the size of every batch tried; raise out-of-memory above `most`."""
     sizes: list[int] = []
     original = CamMethod.__call__
 
     def call(
         self: CamMethod, images: Sequence[Any], class_ids: Sequence[Sequence[int]]
     ) -> list[NDArray[np.float32]]:
+        sizes.append(len(images))
         if most is not None and len(images) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        sizes.append(len(images))
         return original(self, images, class_ids)
 
     monkeypatch.setattr(CamMethod, "__call__", call)
     return sizes
 
 
-def test_fault_61_out_of_memory_halves_the_batch(
-    run: RunDir, config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
+def test_fault_61_out_of_memory_halves_this_batch_and_all_later_ones(
+    tmp_path: Path, run: RunDir, config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gen_cam(run, config, execution=CPU)
     sizes = record_batches(monkeypatch, most=1)
-    monkeypatch.setattr(module, "_PATCHES_AT_ONCE", {"cpu": 10**6})
-    assert gen_cam(run, config, execution=CPU).complete
-    assert sizes == [1] * 5
+    monkeypatch.setattr(module, "_PATCHES_AT_ONCE", {"cpu": 48})
+    other = make_run(tmp_path / "other")
+    assert gen_cam(other, config, execution=CPU).complete
+    assert sizes == [2, 1, 1, 1, 1, 1]
+    assert cams(other) == cams(run)
 
 
 def test_fault_61_one_image_that_does_not_fit_ends_the_run(
@@ -263,6 +267,16 @@ def test_other_settings_are_refused(run: RunDir, config: GenCamConfig) -> None:
     assert gen_cam(
         run, replace(config, method="similarity"), execution=replace(CPU, overwrite=True)
     ).complete
+
+
+def test_other_prompts_are_other_settings(
+    run: RunDir, config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gen_cam(run, config, execution=CPU)
+    changed = replace(load_vocabulary("voc"), templates=("a photo of a {}.",))
+    monkeypatch.setattr(module, "load_vocabulary", lambda name: changed)
+    with pytest.raises(OtherSettings):
+        gen_cam(run, config, execution=CPU)
 
 
 def test_a_limit_is_complete_for_its_list(run: RunDir, config: GenCamConfig) -> None:
