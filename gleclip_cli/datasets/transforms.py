@@ -17,9 +17,6 @@ from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Picture = UInt8[Tensor, "3 H W"]
-Mask = UInt8[Tensor, "H W"]
-
 
 class Normalise(nn.Module):
     """Colours in [0, 1] to zero mean and unit deviation per channel."""
@@ -56,7 +53,9 @@ class Augment:
         self._steps = v2.Compose([crop_step, v2.RandomHorizontalFlip(0.5 if flip else 0.0)])
         self._scales = scales
 
-    def __call__(self, image: Picture, mask: Mask, *, seed: int) -> tuple[Picture, Mask]:
+    def __call__(
+        self, image: UInt8[Tensor, "3 H W"], mask: UInt8[Tensor, "H W"], *, seed: int
+    ) -> tuple[UInt8[Tensor, "3 s s"], UInt8[Tensor, "s s"]]:
         """Return the augmented pair; the same seed gives the same pair in any process."""
         # torchvision draws from the global generator: give it a private state for this pair
         with torch.random.fork_rng(devices=[]):
@@ -75,8 +74,12 @@ class Augment:
 
 
 def pad_to(
-    image: Picture, mask: Mask, size: tuple[int, int], *, fill: tuple[int, int, int]
-) -> tuple[Picture, Mask]:
+    image: UInt8[Tensor, "3 H W"],
+    mask: UInt8[Tensor, "H W"],
+    size: tuple[int, int],
+    *,
+    fill: tuple[int, int, int],
+) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
     """Extend to `size` (H, W, at least the present one) to the right and below."""
     height, width = mask.shape
     borders = [0, 0, size[1] - width, size[0] - height]

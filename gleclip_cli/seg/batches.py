@@ -100,7 +100,7 @@ class _Draws(Dataset[_Drawn]):
             image, mask = self._load(image_id)
         except (BadInput, OSError) as error:
             return _Bad(image_id, error)
-        return image_id, *self._augment(to_picture(image), torch.from_numpy(mask), seed=seed)
+        return image_id, *self._augment(to_picture(image), torch.tensor(mask), seed=seed)
 
 
 class AugmentedBatches:
@@ -140,5 +140,5 @@ class AugmentedBatches:
 
 
 def to_picture(image: NDArray[np.uint8]) -> Tensor:
-    """Return (H, W, 3) bytes as a tensor (3, H, W)."""
-    return torch.from_numpy(image).permute(2, 0, 1)
+    """Copy (H, W, 3) bytes, which may be read-only, into a tensor (3, H, W)."""
+    return torch.tensor(image).permute(2, 0, 1)

@@ -96,7 +96,7 @@ class CachedBatches:
                 on_bad(image_id, error)
                 continue
             size = padded_size(mask.shape, crop=self._crop, patch=self._network.patch_size)
-            pair = pad_to(to_picture(image), torch.from_numpy(mask), size, fill=self._network.fill)
+            pair = pad_to(to_picture(image), torch.tensor(mask), size, fill=self._network.fill)
             alike = waiting.setdefault(pair[1].shape, [])
             alike.append((image_id, *pair))
             if len(alike) == _PER_FORWARD:

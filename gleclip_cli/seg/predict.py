@@ -31,7 +31,7 @@ def predict_logits(
         BadInput: the network's output is not finite.
     """
     device = next(network.parameters()).device
-    picture = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
+    picture = torch.tensor(image, device=device).permute(2, 0, 1)[None].float() / 255
     height, width = image.shape[:2]
     total = torch.zeros(network.num_classes, height, width, device=device)
     for scale in scales:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,12 +23,8 @@ _LOG_EVERY = 10
 _SHOWN_IDS = 20
 
 
-class Batches(Protocol):
-    """Where batches come from; a step is the same batch in every run."""
-
-    def steps(self, first: int, last: int) -> Iterator[Batch]:
-        """Yield the batches of the steps from `first` to before `last`."""
-        ...
+Batches = Callable[[int, int], Iterator[Batch]]
+"""First step, step after the last -> their batches; a step is the same batch in every run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +134,7 @@ def fit(
         trainer.restore(saved)
         log({"event": "resumed", "step": trainer.step})
     last = trainer.recipe.steps
-    stream = batches.steps(trainer.step, last)
+    stream = batches(trainer.step, last)
     last_saved = time.monotonic()
     for batch in progress.each(stream, total=last - trainer.step, label="steps"):
         if batch.image_ids:

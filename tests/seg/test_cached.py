@@ -28,7 +28,11 @@ def network(tiny_clip_json) -> ClipDecoder:
     return ClipDecoder(load_clip(tiny_clip_json, "random"), 3)
 
 
-def cached(network, ids="abcde", *, flip=True, on_bad=None) -> CachedBatches:
+def refuse(image_id: str, error: Exception) -> None:
+    raise error
+
+
+def cached(network, ids="abcde", *, flip=True, on_bad=refuse) -> CachedBatches:
     return CachedBatches(
         network, list(ids), load, batch_size=2, crop=32, flip=flip, seed=0, on_bad=on_bad
     )

@@ -9,17 +9,17 @@ from torch import nn
 from torch.nn import functional
 
 from gleclip_cli.errors import BadInput
+from gleclip_cli.seg.deeplabv2 import DeepLabV2
 from gleclip_cli.seg.predict import predict_logits, window_starts
 
 
-class Pointwise(nn.Module):
+class Pointwise(DeepLabV2):
     """Sees one pixel at a time, so that windows must not change anything."""
 
-    num_classes = 2
     window = 16
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(nn.Identity(), channels=3, num_classes=2)
         torch.manual_seed(0)
         self.classify = nn.Conv2d(3, 2, 1)
         self.largest = (0, 0)

@@ -15,7 +15,7 @@ from gleclip_cli.seg.cached import CachedBatches
 from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.deeplabv2 import deeplabv2_small
 from gleclip_cli.seg.predict import predict_logits
-from gleclip_cli.seg.train import Recipe, Trainer, fit, labels_on_grid
+from gleclip_cli.seg.train import Batches, Recipe, Trainer, fit, labels_on_grid
 
 CPU = torch.device("cpu")
 IDS = [f"{i:02}" for i in range(12)]
@@ -48,14 +48,15 @@ def recipe(**changes) -> Recipe:
     return Recipe(**{"steps": 20, "learning_rate": 3e-3, "weight_decay": 0.01, **changes})
 
 
-def cached(network) -> CachedBatches:
+def cached(network) -> Batches:
     return CachedBatches(
         network, IDS, load, batch_size=4, crop=32, flip=True, seed=0, on_bad=refuse
-    )
+    ).steps
 
 
-def augmented() -> AugmentedBatches:
-    return AugmentedBatches(Order(IDS, 4, 0), load, Augment(32, scales=(0.5, 1.5)), on_bad=refuse)
+def augmented() -> Batches:
+    augment = Augment(32, scales=(0.5, 1.5))
+    return AugmentedBatches(Order(IDS, 4, 0), load, augment, on_bad=refuse).steps
 
 
 def quiet(event) -> None:
@@ -66,17 +67,16 @@ class Broken(Exception):
     """Stands for a kill."""
 
 
-def until(batches, stop: int):
+def until(batches: Batches, stop: int) -> Batches:
     """The same batches, but the run is cut before step `stop`."""
 
-    class Cut:
-        def steps(self, first: int, last: int):
-            for step, batch in enumerate(batches.steps(first, last), start=first):
-                if step == stop:
-                    raise Broken
-                yield batch
+    def cut(first: int, last: int):
+        for step, batch in enumerate(batches(first, last), start=first):
+            if step == stop:
+                raise Broken
+            yield batch
 
-    return Cut()
+    return cut
 
 
 def test_schedule_rises_linearly_and_falls_polynomially():
@@ -117,7 +117,7 @@ def test_66_a_cut_training_ends_at_the_same_bits(source, decoder, tmp_path):
             return Trainer(deeplabv2_small(3, pretrained=False), recipe(steps=6), device=CPU)
         return Trainer(ClipDecoder(decoder.clip, 3), recipe(steps=8, warmup=0.5), device=CPU)
 
-    def data(trainer: Trainer):
+    def data(trainer: Trainer) -> Batches:
         return cached(trainer.network) if source == "cached" else augmented()
 
     whole = start()
@@ -129,11 +129,11 @@ def test_66_a_cut_training_ends_at_the_same_bits(source, decoder, tmp_path):
     for stop in (3, 5):  # two kills; every step is saved
         cut = start()
         with pytest.raises(Broken):
-            fit(cut, until(data(cut), stop), state_folder=state, save_seconds=0, log=quiet)
+            fit(cut, until(data(cut), stop), state_folder=state, save_seconds=0.0, log=quiet)
     torch.manual_seed(99)  # the process that goes on has another past
     last = start()
     resumed: list[dict] = []
-    fit(last, data(last), state_folder=state, save_seconds=0, log=resumed.append)
+    fit(last, data(last), state_folder=state, save_seconds=0.0, log=resumed.append)
 
     assert resumed[0] == {"event": "resumed", "step": 4}
     assert resumed[-1] == events[-1]
@@ -144,15 +144,14 @@ def test_66_a_cut_training_ends_at_the_same_bits(source, decoder, tmp_path):
 def test_65_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(decoder, tmp_path):
     trainer = Trainer(decoder, recipe(steps=6), device=CPU)
 
-    class Poisoned:
-        def steps(self, first: int, last: int):
-            for step, batch in enumerate(cached(decoder).steps(first, last), start=first):
-                if step == 3:
-                    batch.features.fill_(float("inf"))
-                yield batch
+    def poisoned(first: int, last: int):
+        for step, batch in enumerate(cached(decoder)(first, last), start=first):
+            if step == 3:
+                batch.features.fill_(float("inf"))
+            yield batch
 
     with pytest.raises(Diverged, match=r"step 3, images \d\d, \d\d, \d\d, \d\d") as caught:
-        fit(trainer, Poisoned(), state_folder=tmp_path, save_seconds=0, log=quiet)
+        fit(trainer, poisoned, state_folder=tmp_path, save_seconds=0.0, log=quiet)
     assert caught.value.exit_code == 1
     assert "Lower --learning-rate" in caught.value.remedy
     state = load_training_state(tmp_path)
@@ -176,7 +175,7 @@ def test_the_log_tells_loss_and_rate(decoder, tmp_path):
 
 
 def test_balanced_or_plain(decoder):
-    (batch,) = cached(decoder).steps(0, 1)
+    (batch,) = cached(decoder)(0, 1)
     losses = [
         Trainer(decoder, recipe(balanced=balanced), device=CPU).loss(batch).item()
         for balanced in (True, False)

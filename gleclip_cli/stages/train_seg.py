@@ -1,0 +1,220 @@
+"""Pseudo masks -> a segmentation network that needs no image-level labels."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.lines import sha256_of
+from gleclip_cli.artifacts.maps import load_label_image
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, open_stage, require
+from gleclip_cli.artifacts.tables import PreparedData, load_prepared
+from gleclip_cli.config import Execution, TrainSegConfig
+from gleclip_cli.datasets.transforms import Augment
+from gleclip_cli.datasets.vocabulary import load_vocabulary
+from gleclip_cli.errors import BadInput, MissingInput, UsageError
+from gleclip_cli.metrics.confusion import confusion_of, summarise
+from gleclip_cli.model.weights import find_clip
+from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.resources import clip_files
+from gleclip_cli.seg.batches import AugmentedBatches, Order
+from gleclip_cli.seg.cached import CACHE_LIMIT, CachedBatches, cache_bytes
+from gleclip_cli.seg.clip_decoder import ClipDecoder
+from gleclip_cli.seg.lesson import Lesson
+from gleclip_cli.seg.network import NetworkSpec, SegmentationNetwork, build_network
+from gleclip_cli.seg.predict import predict_logits
+from gleclip_cli.seg.train import Batches, Recipe, Trainer, fit
+
+_MONITORED = 50
+"""Images of the validation split scored once at the end; `evaluate` scores them all."""
+
+
+def train_seg(
+    run: RunDir,
+    config: TrainSegConfig,
+    *,
+    execution: Execution = Execution(),
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Train the network `config.name` and write its checkpoint; a cut training goes on.
+
+    Raises:
+        MissingInput: no prepared data, or no masks to learn from.
+        OtherSettings: a network of that name was trained with other settings.
+        Diverged: the loss is NaN or infinite; the last good state is kept.
+    """
+    if execution.shard[1] > 1:
+        raise UsageError("A training cannot be split by --shard.", "Leave out --shard.")
+    prepared = load_prepared(run)
+    inputs = [require(run, "prepare_data", allow_partial=execution.allow_partial)]
+    if config.targets == "pseudo":
+        inputs.append(require(run, "refine", config.split, allow_partial=execution.allow_partial))
+    weights = _weight_hashes(config)
+    with open_stage(
+        run, "train_seg", config, name=config.name, inputs=inputs, weights=weights,
+        execution=execution, progress=progress,
+    ) as stage:  # fmt: skip
+        if stage.dry_run:
+            return stage.finish()
+        if stage.finished:
+            manifest = load_manifest(run, "train_seg", config.name)
+        else:
+            manifest = _Training(run, prepared, config, stage, execution, progress).work(
+                inputs[-1], weights
+            )
+        # Only now: until the manifest stands, a kill must not cost the training.
+        shutil.rmtree(run.training_state(config.name), ignore_errors=True)
+        return manifest
+
+
+class _Training:
+    """What the steps of one training share."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        prepared: PreparedData,
+        config: TrainSegConfig,
+        stage: Stage,
+        execution: Execution,
+        progress: Progress,
+    ) -> None:
+        self._run, self._config, self._stage = run, config, stage
+        self._execution, self._progress = execution, progress
+        self._prepared = prepared
+        self._classes = load_vocabulary(prepared.vocabulary).class_names
+        self._lesson = Lesson(
+            run,
+            prepared,
+            config.split,
+            len(self._classes),
+            pseudo=config.targets == "pseudo",
+            confidence_threshold=config.confidence_threshold,
+        )
+
+    def work(self, source: Manifest, weights: dict[str, str]) -> Manifest:
+        """Train from start or saved state to the checkpoint."""
+        config, stage = self._config, self._stage
+        image_ids = self._image_ids(source)
+        device = pick_device(self._execution.device, self._progress)
+        spec = NetworkSpec(
+            arch=config.arch,
+            num_classes=len(self._classes),
+            clip_model=config.clip_model if config.arch == "clip-decoder" else "",
+            clip_weights=config.clip_weights if config.arch == "clip-decoder" else "",
+            pretrained=bool(config.pretrained),
+        )
+        network = build_network(spec, pretrained=config.pretrained, seed=config.seed)
+        trainer = Trainer(network, _recipe(config, len(image_ids)), device=device)
+        fit(
+            trainer,
+            self._batches(network, image_ids),
+            state_folder=self._run.training_state(config.name),
+            log=stage.log,
+            progress=self._progress,
+        )
+        meta = {
+            "network": asdict(spec),
+            "clip_sha256": weights.get("clip", ""),
+            "classes": list(self._classes),
+            "monitor": self._monitor(network.eval()),
+        }
+        path = self._run.checkpoint(config.name)
+        save_checkpoint(path, network.weights(), meta)
+        stage.note(device=str(device))
+        files = (path, path.with_suffix(".json"))
+        return stage.finish(*files, steps=trainer.step, images=len(image_ids))
+
+    def _image_ids(self, source: Manifest) -> list[str]:
+        """Images that have a mask to learn from; how many have none is told."""
+        listed = self._prepared.image_ids(self._config.split)
+        if self._config.targets == "pseudo":
+            done = source.fingerprints()
+            usable = [image_id for image_id in listed if image_id in done]
+        else:
+            usable = [image_id for image_id in listed if self._lesson.mask_path(image_id)]
+        if not usable:
+            raise MissingInput(
+                f"No image of {self._config.split} has a {self._config.targets} mask.",
+                "Prepare a data set with masks, or use --targets pseudo.",
+            )
+        if len(usable) < len(listed):
+            self._stage.warn(f"{len(listed) - len(usable)} images without a mask are left out.")
+        return usable[: self._config.limit]
+
+    def _batches(self, network: SegmentationNetwork, image_ids: list[str]) -> Batches:
+        """Cached features where scales are not varied and memory allows, else fresh pictures."""
+        config, told = self._config, set[str]()
+
+        def on_bad(image_id: str, error: Exception) -> None:
+            if image_id not in told:
+                told.add(image_id)
+                with self._stage.item(image_id):
+                    raise error
+            if len(told) == len(image_ids):
+                raise BadInput("No image can be read with its mask.", str(error))
+
+        patch = network.patch_size
+        crop = max(1, round(config.crop / patch)) * patch
+        scales = (min(config.scales), max(config.scales))
+        if isinstance(network, ClipDecoder) and scales == (1.0, 1.0):
+            sizes = map(self._lesson.size, image_ids)
+            needed = cache_bytes(network, sizes, crop=crop, flip=config.flip)
+            self._stage.note(cache_bytes=needed if needed <= CACHE_LIMIT else 0)
+            if needed <= CACHE_LIMIT:
+                cached = CachedBatches(
+                    network, image_ids, self._lesson, batch_size=config.batch_size, crop=crop,
+                    flip=config.flip, seed=config.seed, on_bad=on_bad, progress=self._progress,
+                )  # fmt: skip
+                return cached.steps
+        augment = Augment(crop, scales=scales, flip=config.flip, fill=network.fill)
+        order = Order(image_ids, config.batch_size, config.seed)
+        workers = self._execution.workers
+        return AugmentedBatches(order, self._lesson, augment, on_bad=on_bad, workers=workers).steps
+
+    def _monitor(self, network: SegmentationNetwork) -> dict[str, Any]:
+        """Score the first images of the validation split, without mirror images."""
+        split, classes = self._config.val_split, len(self._classes)
+        known = self._prepared.image_ids(split) if split in self._prepared.splits() else []
+        total = np.zeros((classes, classes + 1), dtype=np.int64)
+        scored = 0
+        for image_id in known[:_MONITORED]:
+            path = self._prepared.record(split, image_id).mask
+            if path is None:
+                continue
+            with self._stage.item(image_id, path):
+                image = self._prepared.load_image(split, image_id)
+                labels = predict_logits(network, image, flip=False).argmax(0)
+                predicted = labels.to("cpu").numpy().astype(np.uint8)
+                total += confusion_of(load_label_image(path), predicted, classes)
+                scored += 1
+        if not scored:
+            return {}
+        facts = {"split": split, "images": scored, "miou": summarise(total).miou}
+        self._stage.log({"event": "monitor", **facts})
+        return facts
+
+
+def _weight_hashes(config: TrainSegConfig) -> dict[str, str]:
+    """Hashes of everything the network starts from, for the stage key."""
+    if config.arch == "clip-decoder":
+        model, weights = clip_files(config.clip_model, config.clip_weights)
+        return {"clip": find_clip(model, weights).sha256}
+    path = Path(config.pretrained).expanduser()
+    return {"pretrained": sha256_of(path)} if config.pretrained and path.is_file() else {}
+
+
+def _recipe(config: TrainSegConfig, images: int) -> Recipe:
+    return Recipe(
+        steps=max(1, round(config.epochs * images / config.batch_size)),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup=config.warmup,
+        poly_power=config.poly_power,
+        balanced=config.balanced,
+    )

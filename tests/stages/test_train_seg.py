@@ -1,0 +1,276 @@
+"""train-seg on a handful of pictures with a tiny random CLIP: the contract of a stage."""
+
+import functools
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gleclip_cli.artifacts.checkpoint import load_checkpoint
+from gleclip_cli.artifacts.maps import save_confidence, save_label_image
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import open_stage
+from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
+from gleclip_cli.config import Execution, TrainSegConfig
+from gleclip_cli.datasets.vocabulary import IGNORE_INDEX, load_vocabulary
+from gleclip_cli.errors import BadInput, Diverged, MissingInput, OtherSettings, UsageError
+from gleclip_cli.progress import Silent
+from gleclip_cli.seg.network import load_network
+from gleclip_cli.seg.predict import predict_logits
+from gleclip_cli.seg.train import Trainer, fit
+from gleclip_cli.stages import train_seg as module
+from gleclip_cli.stages.train_seg import train_seg
+
+CPU = Execution(device="cpu")
+SPLITS = {"train": ["a boat", "b", "c", "d", "e", "Zwölf"], "val": ["v", "w"]}
+UNSURE = 7
+
+
+class Heard(Silent):
+    """Keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def scene(image_id: str) -> tuple[np.ndarray, np.ndarray]:
+    """A bright square of class 1 or 2 on dark noise."""
+    rng = np.random.default_rng(list(image_id.encode()))
+    image = rng.integers(0, 60, (32, 40, 3), dtype=np.uint8)
+    mask = np.zeros((32, 40), np.uint8)
+    kind, left = 1 + len(image_id) % 2, int(rng.integers(4, 20))
+    image[8:24, left : left + 16, kind - 1] = 220
+    mask[8:24, left : left + 16] = kind
+    return image, mask
+
+
+def save_mask(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_label_image(path, mask, load_vocabulary("voc").palette)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return make_run(tmp_path)
+
+
+def make_run(folder: Path) -> RunDir:
+    """A run as prepare-data and refine leave it; the left half of a pseudo mask is unsure."""
+    run, root = RunDir(folder / "run"), folder / "photos"
+    records: dict[str, dict[str, ImageRecord]] = {split: {} for split in SPLITS}
+    root.mkdir(parents=True)
+    for split, image_ids in SPLITS.items():
+        for image_id in image_ids:
+            image, mask = scene(image_id)
+            path, mask_path = root / f"{image_id}.png", root / f"{image_id}-mask.png"
+            Image.fromarray(image).save(path)
+            save_mask(mask_path, mask)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            records[split][image_id] = ImageRecord(path, mask_path, mask.shape, digest)
+    labels = {split: {i: [1] for i in image_ids} for split, image_ids in SPLITS.items()}
+    with open_stage(run, "prepare_data", {}, execution=CPU) as stage:
+        paths = save_prepared(
+            run, dataset="voc", vocabulary="voc", root=root, records=records, labels=labels
+        )
+        stage.finish(*paths)
+    with open_stage(
+        run, "refine", {}, name="train", item_ids=SPLITS["train"], execution=CPU
+    ) as stage:
+        for image_id in stage.todo():
+            mask = run.pseudo_mask("train", image_id)
+            confidence = run.confidence("train", image_id)
+            sure = np.ones((32, 40))
+            sure[:, :20] = UNSURE / 255
+            save_mask(mask, scene(image_id)[1])
+            save_confidence(confidence, sure)
+            stage.done(image_id, mask, confidence)
+        stage.finish()
+    return run
+
+
+@pytest.fixture
+def config(tiny_clip_json: str) -> TrainSegConfig:
+    return TrainSegConfig(
+        arch="clip-decoder",
+        clip_model=tiny_clip_json,
+        clip_weights="random",
+        epochs=4.0,
+        batch_size=3,
+        crop=32,
+        learning_rate=3e-3,
+        scales=(1.0,),
+    )
+
+
+def events(run: RunDir) -> list[dict[str, Any]]:
+    text = (run.output("train_seg", "seg") / "log.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_outputs_of_the_stage(run, config):
+    manifest = train_seg(run, config, execution=CPU)
+    assert manifest.complete
+    assert manifest.counts["steps"] == 8  # 4 passes over 6 images, 3 at a time
+    assert manifest.counts["images"] == 6
+    tensors, meta = load_checkpoint(run.checkpoint("seg"))
+    assert not any(name.startswith("clip") for name in tensors)
+    assert meta["classes"][:2] == ["background", "aeroplane"]
+    assert meta["network"]["num_classes"] == 21
+    assert meta["monitor"]["images"] == 2
+    assert 0 <= meta["monitor"]["miou"] <= 1
+    assert not run.training_state("seg").exists()
+    steps = [event for event in events(run) if event["event"] == "step"]
+    assert [event["step"] for event in steps] == [0, 7]
+
+
+def test_it_learns_what_it_is_shown(run, config):
+    train_seg(run, replace(config, epochs=60.0), execution=CPU)
+    network = load_network(run, "seg", "cpu")
+    image, mask = scene("v")
+    predicted = predict_logits(network, image).argmax(0).numpy()
+    inside = mask > 0
+    assert (predicted[inside] == mask[inside]).mean() > 0.8
+    assert (predicted[~inside] == 0).mean() > 0.8
+
+
+def test_a_rerun_does_nothing_and_other_settings_stop(run, config, monkeypatch):
+    first = train_seg(run, config, execution=CPU)
+    monkeypatch.setattr(module, "build_network", None)  # would fail if it were called
+    assert train_seg(run, config, execution=CPU).digest == first.digest
+    with pytest.raises(OtherSettings, match="learning_rate"):
+        train_seg(run, replace(config, learning_rate=1.0), execution=CPU)
+
+
+def test_names_keep_networks_apart(run, config):
+    train_seg(run, config, execution=CPU)
+    train_seg(run, replace(config, name="other", targets="gt"), execution=CPU)
+    assert run.checkpoint("other").exists()
+    assert run.checkpoint("seg").exists()
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.5)])
+def test_66_killed_and_resumed_gives_the_same_bytes(tmp_path, config, scales, monkeypatch):
+    config = replace(config, scales=scales)
+    whole, cut = make_run(tmp_path / "whole"), make_run(tmp_path / "cut")
+    train_seg(whole, config, execution=CPU)
+    monkeypatch.setattr(module, "fit", functools.partial(fit, save_seconds=0.0))
+    learn = Trainer.learn
+
+    def killed_at_five(self: Trainer, loss: torch.Tensor) -> None:
+        if self.step == 5:
+            raise KeyboardInterrupt
+        learn(self, loss)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "learn", killed_at_five)
+        with pytest.raises(KeyboardInterrupt):
+            train_seg(cut, config, execution=CPU)
+    assert not cut.checkpoint("seg").exists()
+    torch.manual_seed(77)
+    train_seg(cut, config, execution=CPU)
+    assert any(event["event"] == "resumed" and event["step"] == 5 for event in events(cut))
+    for suffix in (".safetensors", ".json"):
+        contents = [r.checkpoint("seg").with_suffix(suffix).read_bytes() for r in (whole, cut)]
+        assert contents[0] == contents[1]
+    assert sorted(p.name for p in cut.output("train_seg", "seg").iterdir()) == sorted(
+        p.name for p in whole.output("train_seg", "seg").iterdir()
+    )
+
+
+def test_65_divergence_keeps_the_last_good_state_and_writes_no_checkpoint(run, config, monkeypatch):
+    monkeypatch.setattr(module, "fit", functools.partial(fit, save_seconds=0.0))
+    with pytest.raises(Diverged, match="step"):
+        train_seg(run, replace(config, learning_rate=1e30), execution=CPU)
+    assert not run.checkpoint("seg").exists()
+    assert run.training_state("seg").exists()
+
+
+def lesson(run: RunDir, **changes: Any) -> Any:
+    prepared = module.load_prepared(run)
+    return module.Lesson(run, prepared, "train", 21, **changes)
+
+
+def test_unsure_pixels_of_pseudo_masks_are_ignored(run):
+    image, mask = lesson(run, confidence_threshold=(UNSURE + 0.5) / 255)("b")
+    assert (mask[:, :20] == IGNORE_INDEX).all()
+    assert np.array_equal(mask[:, 20:], scene("b")[1][:, 20:])
+    assert np.array_equal(image, scene("b")[0])
+    at_threshold = lesson(run, confidence_threshold=UNSURE / 255)("b")[1]
+    assert np.array_equal(at_threshold, scene("b")[1])
+    assert np.array_equal(lesson(run)("b")[1], scene("b")[1])
+
+
+def test_true_masks_are_read_only_when_asked_for(run):
+    save_mask(run.pseudo_mask("train", "b"), np.zeros((32, 40), np.uint8))
+    assert (lesson(run)("b")[1] == 0).all()
+    assert np.array_equal(lesson(run, pseudo=False)("b")[1], scene("b")[1])
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [(np.zeros((32, 39), np.uint8), "its image"), (np.full((32, 40), 21, np.uint8), "value 21")],
+)
+def test_35_41_a_mask_that_does_not_fit_is_named(run, config, mask, reason):
+    save_mask(run.pseudo_mask("train", "b"), mask)
+    with pytest.raises(BadInput, match=reason):
+        train_seg(run, config, execution=replace(CPU, on_bad="stop"))
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.5)])
+def test_67_a_bad_mask_is_recorded_and_left_out(run, config, scales):
+    run.pseudo_mask("train", "b").write_bytes(b"no png")
+    heard = Heard()
+    manifest = train_seg(run, replace(config, scales=scales), execution=CPU, progress=heard)
+    assert not manifest.complete
+    assert manifest.counts["failed"] == 1
+    failed = (run.output("train_seg", "seg") / "failed.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in failed] == ["b"]
+    assert len(heard.warnings) == 1
+    assert run.checkpoint("seg").exists()
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.5)])
+def test_67_nothing_is_written_when_every_image_is_bad(run, config, scales):
+    for image_id in SPLITS["train"]:
+        run.pseudo_mask("train", image_id).write_bytes(b"no png")
+    with pytest.raises(BadInput, match="No image can be read"):
+        train_seg(run, replace(config, scales=scales), execution=CPU)
+    assert not run.checkpoint("seg").exists()
+
+
+def test_missing_input_names_the_command(tmp_path, run, config):
+    with pytest.raises(MissingInput, match="prepare-data"):
+        train_seg(RunDir(tmp_path / "empty"), config, execution=CPU)
+    (run.output("refine", "train") / "manifest.json").unlink()
+    with pytest.raises(MissingInput, match="gleclip refine"):
+        train_seg(run, config, execution=CPU)
+    train_seg(run, replace(config, targets="gt"), execution=CPU)  # needs no pseudo masks
+
+
+def test_limit_and_dry_run(run, config):
+    train_seg(run, config, execution=replace(CPU, dry_run=True))
+    assert not run.output("train_seg", "seg").exists()
+    manifest = train_seg(run, replace(config, limit=2), execution=CPU)
+    assert manifest.counts["images"] == 2
+    assert manifest.complete
+
+
+def test_a_training_has_no_shards(run, config):
+    with pytest.raises(UsageError, match="--shard"):
+        train_seg(run, config, execution=replace(CPU, shard=(0, 2)))
+
+
+def test_deeplab_goes_the_same_road(run, config):
+    small = replace(config, arch="deeplabv2-small", epochs=1.0, scales=(0.5, 1.5), crop=33)
+    assert train_seg(run, small, execution=CPU).counts["steps"] == 2
+    network = load_network(run, "seg", "cpu")
+    assert predict_logits(network, scene("v")[0]).shape == (21, 32, 40)
