@@ -1,1 +1,34 @@
-"""Formats of a run."""
+"""Every format of a run, and the only package that knows them.
+
+    <run>/                                 `RunDir`: every path; `safe_name` quotes ids
+      prepare_data/                        `PreparedData`, read by `load_prepared`
+        dataset.json                       dataset, vocabulary, root, images per split
+        lists/<split>.txt                  one image id per line, sorted; % and line ends as %XX
+        labels/<split>.json                id -> class ids (1-based; 0 is background)
+        images/<split>.json                id -> `ImageRecord`: image, mask, size [H, W], sha256
+      gen_cam/<split>/cams/<ab>/<id>.npz   `Cam`: scores float16 (k, h, w) in [0, 1] on their own
+                                           grid; class_ids int64 (k,); size int64 (2,) = H, W;
+                                           <ab>: two hexadecimal digits of the id's SHA-256
+      refine/<split>/pseudo_masks/<id>.png uint8 palette PNG, 0 background, no ignored pixels
+      refine/<split>/confidence/<id>.png   uint8 grey PNG, round(255 p)
+      train_seg/<name>/                    checkpoint.safetensors; checkpoint.json: SHA-256, meta;
+                                           state/: training state, while a training is unfinished
+      evaluate/<what>-<split>/             `Scores`: scores.json, confusion.npz (rows: truth),
+                                           per_image.csv; pred_masks/<id>.png like pseudo masks
+
+Every output folder of a stage, opened by `open_stage` as a `Stage`, also holds:
+
+    settings.json          stage key and what it is made of; written first
+    index.<i>-of-<n>.jsonl one `Entry` per finished item: id, file -> SHA-256, input: hash of what
+                           it was made from, facts: counts; id "": files of the output as a whole;
+                           the `Index` of n shards becomes one file when the last has finished
+    failed.jsonl           one object per failed item: id, reason, remedy, path
+    log.jsonl              one object per event
+    manifest.json          `Manifest`: provenance, counts, digest of all content; written last
+
+Stage key = SHA-256 of format version, stage, configuration, weights and the keys of the inputs.
+JSON is plain ASCII; .npz are uncompressed, without pickle and without clock; files appear whole,
+by a rename from `.<name>.tmp-<pid>`; `FolderLock` (.lock*) keeps a second writer out. A `Photo` is
+a decoded picture of the user, with the SHA-256 and the oddities of its file. `<runs>/.last` names
+the run used last.
+"""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gleclip_cli.artifacts.atomic import atomic_write, write_json
-from gleclip_cli.artifacts.json_files import read_json
+from gleclip_cli.artifacts.atomic import atomic_write
+from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.lines import sha256_of
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput, MissingInput

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,33 @@ def enter_folder(
             "Make the folder above it writable or choose another --run.",
         ) from error
     index, count = execution.shard
-    alone = count == 1
-    lock = FolderLock(folder / (".lock" if alone else f".lock.{index}-of-{count}"))
+    lock = FolderLock(folder / (".lock" if count == 1 else f".lock.{index}-of-{count}"))
     stack.callback(lock.release)
-    warnings = [f"Recovered the lock of process {lock.left_by}."] if lock.left_by else []
-    if alone:
+    claim = partial(claim_folder, folder, settings, execution, by_items=by_items)
+    if count == 1:
         remove_temporaries(folder)
+        warning = claim(alone=True)
     else:
-        # Shards share the folder with each other, never with a writer of the whole.
+        warning = _share(folder, claim, stack)
+    recovered = f"Recovered the lock of process {lock.left_by}." if lock.left_by else ""
+    return [text for text in (recovered, warning) if text]
+
+
+def _share(folder: Path, claim: Callable[..., str], stack: ExitStack) -> str:
+    """Let shards write beside each other, never beside a writer of the whole."""
+    with ExitStack() as entrance:
+        entrance.callback(FolderLock(folder / ".lock.index", wait=True).release)
+        try:
+            whole = FolderLock(folder / ".lock")
+        except EnvironmentFault:
+            stack.callback(FolderLock(folder / ".lock", shared=True).release)
+            return claim(alone=False)
+        try:
+            warning = claim(alone=True)
+        finally:
+            whole.release()
         stack.callback(FolderLock(folder / ".lock", shared=True).release)
-    warning = claim_folder(folder, settings, execution, by_items=by_items)
-    return [*warnings, warning] if warning else warnings
+        return warning
 
 
 def check_inodes(folder: Path, files: int) -> None:

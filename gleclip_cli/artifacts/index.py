@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gleclip_cli.artifacts.atomic import remove_temporaries
+from gleclip_cli.artifacts.atomic import append_line, remove_temporaries
+from gleclip_cli.artifacts.json_files import json_line
 from gleclip_cli.artifacts.lines import (
     Entry,
-    append_line,
-    json_line,
     read_entries,
     read_lines,
     write_entries,
@@ -54,19 +53,22 @@ class Index:
         if keep:
             self._entries = self._own(read_entries(index_files(self.folder)))
 
-    def adopt(self, *, keep: bool) -> None:
-        """Gather this shard's entries in its own file, whoever made them; forget failures."""
+    def adopt(self, *, keep: bool, retry: bool) -> None:
+        """Gather this shard's entries in its own file, whoever made them.
+
+        `retry`: forget which items failed, because they will be tried again.
+        """
         with self.guard():
             if keep:
                 self._entries = self._own(read_entries(index_files(self.folder)))
             for path in index_files(self.folder):
                 if path != self._path and not path.name.endswith(f"-of-{self._shard[1]}.jsonl"):
-                    others = read_entries([path]).values()
-                    write_entries(path, [e for e in others if not self._owns(e.image_id)])
+                    entries = read_entries([path]).values()
+                    write_entries(path, [e for e in entries if not self._owns(e.image_id)])
             write_entries(self._path, self._entries.values())
-            failures = read_lines(self.folder / FAILED_FILE)
-            kept = [line for line in failures if not self._owns(str(line.get("id", "")))]
-            write_failures(self.folder / FAILED_FILE, kept)
+            if retry:
+                others = [f for i, f in self.failures().items() if not self._owns(i)]
+                write_failures(self.folder / FAILED_FILE, others)
 
     def own_ids(self) -> list[str]:
         """Items of this shard, in the order of the list."""
@@ -89,11 +91,12 @@ class Index:
         """What this shard knows of an item, or of `WHOLE`."""
         return self._entries.get(image_id)
 
-    def drop(self, image_ids: set[str]) -> None:
+    def drop(self, image_ids: set[str], *, write: bool = True) -> None:
         """Forget entries, before their items are made again."""
-        with self.guard():
-            self._entries = {k: e for k, e in self._entries.items() if k not in image_ids}
-            write_entries(self._path, self._entries.values())
+        self._entries = {k: e for k, e in self._entries.items() if k not in image_ids}
+        if write:
+            with self.guard():
+                write_entries(self._path, self._entries.values())
 
     def append(self, entry: Entry) -> None:
         """Record a finished item; it survives a kill from here on."""
@@ -112,17 +115,17 @@ class Index:
         """Sort and, after the last shard, merge; call inside `guard`."""
         entries = read_entries(index_files(self.folder))
         failures = self.failures()
-        listed = {*self.item_ids, WHOLE}
+        listed = {*self.item_ids, WHOLE} if self.item_ids else set(entries)
         if any(i not in entries and i not in failures for i in self.item_ids):
             write_entries(self._path, self._entries.values())
             return self._contents(False, entries.values(), failures.values())
         kept = [e for image_id, e in sorted(entries.items()) if image_id in listed]
+        self._remove_orphans(kept, [e for i, e in entries.items() if i not in listed])
         write_entries(self.folder / "index.0-of-1.jsonl", kept)
         for path in index_files(self.folder):
             if path.name != "index.0-of-1.jsonl":
                 path.unlink()
         write_failures(self.folder / FAILED_FILE, failures.values())
-        self._remove_orphans(kept, [e for i, e in entries.items() if i not in listed])
         remove_temporaries(self.folder)
         return self._contents(True, kept, failures.values())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gleclip_cli.artifacts.atomic import write_text
+from gleclip_cli.artifacts.json_files import json_line
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,6 @@ class Entry:
             return all(sha256_of(folder / name) == digest for name, digest in self.files.items())
         except OSError:
             return False
-
-
-def json_line(content: Mapping[str, Any]) -> str:
-    """One line of plain ASCII JSON, so no control character of a name reaches a terminal."""
-    return json.dumps(content, sort_keys=True, allow_nan=False) + "\n"
 
 
 def sha256_of(path: Path) -> str:
@@ -80,12 +76,6 @@ def read_entries(paths: Iterable[Path]) -> dict[str, Entry]:
                 continue
             entries[entry.image_id] = entry
     return entries
-
-
-def append_line(path: Path, line: str) -> None:
-    """Add one line in one write."""
-    with path.open("a", encoding="ascii") as file:
-        file.write(line)
 
 
 def write_entries(path: Path, entries: Iterable[Entry]) -> None:

@@ -10,9 +10,13 @@ from gleclip_cli.errors import EnvironmentFault
 if sys.platform == "win32":
     import msvcrt
 
+    _BEYOND_TEXT = 1024
+
     def _lock(descriptor: int, *, shared: bool, wait: bool) -> None:
         if not shared:  # no shared locks here: a shard is guarded by its own lock alone
+            os.lseek(descriptor, _BEYOND_TEXT, os.SEEK_SET)  # others may read who holds it
             msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
 else:
     import fcntl
 
@@ -34,19 +38,24 @@ class FolderLock:
         self._descriptor = self._acquire()
         self.left_by = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
         if not shared:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            self._write(f"{os.getpid()}\n")
 
     def release(self) -> None:
         """Free the lock; its file goes with the last holder."""
         try:
             if self._shared:
                 _lock(self._descriptor, shared=False, wait=False)
+            self._write("")
             self._path.unlink(missing_ok=True)
         except OSError:
             pass  # other shards still hold it, or the folder has become read-only
         finally:
             os.close(self._descriptor)
+
+    def _write(self, text: str) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, text.encode())
 
     def _acquire(self) -> int:
         while True:

@@ -2,17 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gleclip_cli.artifacts.atomic import write_json
 from gleclip_cli.artifacts.index import Contents, index_files
-from gleclip_cli.artifacts.json_files import read_json
+from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.lines import digest_of, read_entries
 from gleclip_cli.artifacts.provenance import environment
 from gleclip_cli.artifacts.run_dir import RunDir, printable
-from gleclip_cli.errors import MissingInput
+from gleclip_cli.errors import BadInput, MissingInput
 
 _FAILURES_SHOWN = 20
 MANIFEST_FILE = "manifest.json"
@@ -112,10 +112,10 @@ def build_manifest(
 
 def store_manifest(manifest: Manifest) -> Manifest:
     """Write a manifest, unless the one on disk describes the same content already."""
-    if manifest.path.exists():
-        old = read_json(manifest.path)
-        if old.get("digest") == manifest.digest and old.get("complete") == manifest.complete:
-            return _wrap(manifest.path, old)
+    with suppress(BadInput, KeyError):  # none yet, or damaged
+        old = _wrap(manifest.path, read_json(manifest.path))
+        if old.digest == manifest.digest and old.complete == manifest.complete:
+            return old
     write_json(manifest.path, manifest.data)
     return manifest
 

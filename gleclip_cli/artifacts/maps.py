@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gleclip_cli.artifacts.atomic import write_bytes
-from gleclip_cli.artifacts.photos import load_image, read_file
+from gleclip_cli.artifacts.photos import load_image, open_picture, read_file, why_undecoded
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
 
@@ -111,7 +111,7 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 content, np.ascontiguousarray(arrays[name]), allow_pickle=False
             )
             archive.writestr(entry, content.getvalue())
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), durable=False)
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -158,14 +158,14 @@ def load_label_image(path: Path) -> NDArray[np.uint8]:
     name = printable(path)
     data = read_file(path)
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "TIFF", "BMP")) as image:
-            image.load()
-            mode, kind = image.mode, image.format
-            labels = np.asarray(image)
+        with open_picture(data) as picture:
+            picture.load()
+            mode, kind = picture.mode, picture.format
+            labels = np.asarray(picture)
     except MemoryError:
         raise
     except Exception as error:  # decoders raise many kinds on damaged bytes
-        raise BadInput(f"{name} is no readable mask: {printable(error)}.", _REDO) from error
+        raise BadInput(f"{name}: {why_undecoded(error, data)}.", _REDO) from error
     if kind == "JPEG":
         raise BadInput(
             f"{name} is a JPEG: its compression has changed the labels.",
@@ -203,13 +203,13 @@ def save_jpeg(path: Path, image: NDArray[np.uint8], *, quality: int = 95) -> Non
     """Write a picture (H, W, 3) as JPEG without chroma subsampling."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), durable=False)
 
 
 def _save_png(path: Path, image: Image.Image) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), durable=False)
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:

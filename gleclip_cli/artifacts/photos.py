@@ -1,13 +1,13 @@
 """The one way a photograph is decoded, alike in every stage.
 
 Content decides the format, not the name. First frame, EXIF orientation applied, alpha dropped,
-16 bit scaled by 1/257, CMYK inverted when Adobe wrote it so, colour profiles ignored.
+16 bit scaled by 1/257, CMYK inverted where Adobe wrote it so, colour profiles ignored.
 """
 
 import hashlib
 import io
 import stat
-import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
 
 # No format whose decoder starts another program (EPS, WMF).
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
+_FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
 _SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -31,8 +31,9 @@ _SUFFIXES = {
     ".webp": "WEBP",
     ".ppm": "PPM",
 }
-_MOST_PIXELS = 178_956_970  # where Pillow, too, sees a decompression bomb
+_MOST_PIXELS = 89_478_485  # where Pillow begins to suspect a decompression bomb
 _MOST_BYTES = 2**31
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
 _BITS_PER_SAMPLE_TAG = 258
@@ -71,22 +72,20 @@ def load_photo(path: Path) -> Photo:
     data = read_file(path)
     notes: list[str] = []
     try:
-        with _open(data) as picture:
-            _check_size(picture)
+        with open_picture(data) as picture:
             _note_format(picture, path, notes)
             array = _decode(picture, data, notes)
             orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
-    except (BadInput, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # decoders raise many kinds on damaged bytes
-        raise BadInput(f"{printable(path)}: {_reason(error, data)}.", _REPLACE) from error
+        raise BadInput(f"{printable(path)}: {why_undecoded(error, data)}.", _REPLACE) from error
     unrotated = (array.shape[0], array.shape[1])
     if orientation in range(2, 9):
         notes.append(f"EXIF orientation {orientation} applied")
         array = _oriented(array, orientation)
-    return Photo(
-        np.ascontiguousarray(array), unrotated, hashlib.sha256(data).hexdigest(), tuple(notes)
-    )
+    digest = hashlib.sha256(data).hexdigest()
+    return Photo(np.ascontiguousarray(array), unrotated, digest, tuple(notes))
 
 
 def read_file(path: Path) -> bytes:
@@ -110,23 +109,46 @@ def read_file(path: Path) -> bytes:
     return data
 
 
-def _open(data: bytes) -> Image.Image:
-    with warnings.catch_warnings():
-        # Between Pillow's warning and its error lie honest pictures of large cameras.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
+def open_picture(data: bytes) -> Image.Image:
+    """Read the header of a picture; pixels are decoded later, if they are not too many.
 
-
-def _check_size(picture: Image.Image) -> None:
+    Raises:
+        ValueError: a decompression bomb, or a damaged PNG; besides, whatever Pillow raises.
+    """
+    if data.startswith(_PNG_SIGNATURE):
+        _check_png(data)
+    picture = Image.open(io.BytesIO(data), formats=_FORMATS)
     width, height = picture.size
     if width * height > _MOST_PIXELS:
         raise ValueError(f"{width} x {height} pixels are more than {_MOST_PIXELS}")
+    return picture
+
+
+def why_undecoded(error: Exception, data: bytes) -> str:
+    """Say why bytes are no picture, without a full stop."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"not an image (it begins with {data[:16]!r})"
+    return printable(error).rstrip(".") or type(error).__name__
+
+
+def _check_png(data: bytes) -> None:
+    """Compare the CRC of every chunk; Pillow skips those of the pixels."""
+    position = len(_PNG_SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind, end = data[position + 4 : position + 8], position + 8 + length
+        crc = data[end : end + 4]
+        if len(crc) < 4:
+            raise ValueError(f"truncated PNG: it breaks off after {len(data)} bytes")
+        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(crc, "big"):
+            raise ValueError(f"damaged PNG: wrong CRC of the chunk at byte {position}")
+        position = end + 4
 
 
 def _note_format(picture: Image.Image, path: Path, notes: list[str]) -> None:
     found = "JPEG" if picture.format == "MPO" else picture.format
-    named = _SUFFIXES.get(path.suffix.lower())
-    if named and found != named:
+    if found != _SUFFIXES.get(path.suffix.lower(), found):
         notes.append(f"{found} content under the name {path.suffix}")
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
@@ -154,15 +176,14 @@ def _as_rgb(picture: Image.Image) -> NDArray[np.uint8]:
         return _from_floats(np.asarray(picture))
     if picture.mode == "CMYK" and picture.format == "JPEG" and "adobe" not in picture.info:
         # Pillow always undoes Adobe's inversion, also where Adobe wrote nothing.
-        picture = Image.fromarray(255 - np.asarray(picture), "CMYK")
+        picture = Image.frombytes("CMYK", picture.size, (255 - np.asarray(picture)).tobytes())
     return np.asarray(picture.convert("RGB"))
 
 
 def _from_integers(values: NDArray[np.integer]) -> NDArray[np.uint8]:
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"grey values {values.min()} to {values.max()} are not 16 bit")
-    grey = np.rint(values / 257).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    return _grey(values / 257)
 
 
 def _from_floats(values: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -170,12 +191,15 @@ def _from_floats(values: NDArray[np.floating]) -> NDArray[np.uint8]:
         raise ValueError("NaN or infinite pixels")
     if values.min() < 0 or values.max() > 1:
         raise ValueError(f"float pixels from {values.min()} to {values.max()}, not 0 to 1")
-    grey = np.rint(values * 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    return _grey(values * 255)
+
+
+def _grey(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return np.repeat(np.rint(values).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _has_deep_colour(picture: Image.Image, data: bytes) -> bool:
-    """16 bits per channel and more than one channel, of which Pillow keeps only 8."""
+    """16 bits in each of several channels, of which Pillow keeps only 8."""
     if picture.format == "PNG":
         depth, colour_type = data[24], data[25]
         return depth == 16 and colour_type != 0
@@ -188,7 +212,8 @@ def _has_deep_colour(picture: Image.Image, data: bytes) -> bool:
 def _decode_deep_colour(data: bytes) -> NDArray[np.uint8]:
     import cv2
 
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise ValueError("16-bit colour that cannot be decoded")
     rgb: NDArray[np.uint8] = np.rint(pixels[..., 2::-1] / 257).astype(np.uint8)
@@ -208,7 +233,7 @@ def _decode_unended_jpeg(data: bytes) -> NDArray[np.uint8]:
 
 
 def _decode_padded(data: bytes, padding: bytes) -> NDArray[np.uint8]:
-    with _open(data + padding + _END_OF_JPEG) as picture:
+    with open_picture(data + padding + _END_OF_JPEG) as picture:
         picture.load()
         return _as_rgb(picture)
 
@@ -222,9 +247,3 @@ def _oriented(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in (2, 3, 6, 7):
         array = array[:, ::-1]
     return array
-
-
-def _reason(error: Exception, data: bytes) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return f"not an image (it begins with {data[:16]!r})"
-    return printable(error).rstrip(".") or type(error).__name__

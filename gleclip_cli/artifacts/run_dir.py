@@ -113,11 +113,9 @@ def last_run(base: Path = Path("runs")) -> Path | None:
 
 def _unsafe(letter: str, *, at_end: bool) -> bool:
     # Dots and spaces at either end hide a file, climb a folder, or are dropped by Windows.
-    return (
-        letter in _RESERVED
-        or (at_end and letter in ". ")
-        or unicodedata.category(letter) in _HIDDEN_CATEGORIES
-    )
+    # Written out, because Unicode's tables change with the version of Python.
+    control = letter < " " or "\x7f" <= letter <= "\x9f" or "\ud800" <= letter <= "\udfff"
+    return control or letter in _RESERVED or (at_end and letter in ". ")
 
 
 def _quoted(letter: str) -> str:

@@ -5,15 +5,15 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gleclip_cli.artifacts.atomic import write_json
-from gleclip_cli.artifacts.json_files import read_json
+from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.manifest import MANIFEST_FILE, SETTINGS_FILE, Manifest
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.config import Execution
-from gleclip_cli.errors import OtherSettings
+from gleclip_cli.errors import BadInput, EnvironmentFault, OtherSettings
 
 FORMAT_VERSION = 1
 _KEYED = ("format", "stage", "config", "weights", "inputs")
@@ -41,13 +41,22 @@ def stage_settings(
 
 
 def claim_folder(
-    folder: Path, settings: Mapping[str, Any], execution: Execution, *, by_items: bool
+    folder: Path,
+    settings: Mapping[str, Any],
+    execution: Execution,
+    *,
+    by_items: bool,
+    alone: bool,
 ) -> str:
     """Make `folder` hold output of these settings or nothing; returns what to warn of.
 
+    `by_items`: the stage can tell which items a change touches; `alone`: no other shard writes.
+
     Raises:
         OtherSettings: it holds output of other settings, or files of somebody else.
+        EnvironmentFault: it would have to be emptied while others write there.
     """
+    clear = partial(_clear, folder, alone=alone)
     warning = ""
     old = read_settings(folder)
     if old is None:
@@ -55,19 +64,21 @@ def claim_folder(
     elif old.get("key") != settings["key"]:
         if not execution.overwrite:
             raise _other_settings(folder, old, settings)
-        _clear(folder)
+        clear()
     elif not execution.resume and execution.shard[1] == 1:
-        _clear(folder)
+        clear()
     elif not by_items and old.get("digests") != settings["digests"]:
         # Nobody can tell which part of a training a changed image touched.
         warning = f"The input of {printable(folder)} has changed: made again from the start."
-        _clear(folder)
+        clear()
     if old != settings:
         write_json(folder / SETTINGS_FILE, settings)
     return warning
 
 
-def check_folder(folder: Path, settings: Mapping[str, Any], execution: Execution) -> bool:
+def check_folder(
+    folder: Path, settings: Mapping[str, Any], execution: Execution, *, by_items: bool
+) -> bool:
     """Whether finished items of `folder` would be kept; nothing is written (dry run).
 
     Raises:
@@ -77,20 +88,28 @@ def check_folder(folder: Path, settings: Mapping[str, Any], execution: Execution
     if old is None:
         _refuse_foreign_files(folder)
     elif old.get("key") == settings["key"]:
-        return execution.resume
+        same_input = by_items or old.get("digests") == settings["digests"]
+        return execution.resume and same_input
     elif not execution.overwrite:
         raise _other_settings(folder, old, settings)
     return False
 
 
-def read_settings(folder: Path) -> dict[str, Any] | None:
-    """Settings of the output in `folder`, if there is one.
+def joint_digest(digests: Mapping[str, str]) -> str:
+    """One hash of all inputs; empty for a stage without inputs."""
+    text = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
-    Raises:
-        BadInput: settings.json is damaged.
-    """
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """Settings of the output in `folder`, if there is one."""
     path = folder / SETTINGS_FILE
-    return read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return read_json(path)
+    except BadInput:
+        return {}  # fits nothing, so only --overwrite helps
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -118,9 +137,9 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> OtherSettings:
-    listed = printable("; ".join(differences(old, new)) or "settings.json was edited")
+    listed = "; ".join(differences(old, new)) if old else f"{SETTINGS_FILE} is damaged"
     return OtherSettings(
-        f"{printable(folder)} was made with other settings: {listed}.",
+        f"{printable(folder)} was made with other settings: {printable(listed)}.",
         "Replace it with --overwrite, or choose another --run.",
     )
 
@@ -136,8 +155,13 @@ def _refuse_foreign_files(folder: Path) -> None:
         )
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, *, alone: bool) -> None:
     """Empty the folder; the manifest goes first, the settings stay until they are replaced."""
+    if not alone:
+        raise EnvironmentFault(
+            f"{printable(folder)} is being written with other settings.",
+            "Wait until that has finished, or stop it.",
+        )
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.name == SETTINGS_FILE or path.name.startswith(".lock"):

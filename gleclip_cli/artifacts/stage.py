@@ -5,7 +5,7 @@ A stage without items (a training) asks `Stage.finished`. Both hand the files of
 whole to `Stage.finish`.
 """
 
-import hashlib
+import operator
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gleclip_cli.artifacts.atomic import FULL_DISK, atomic_write
+from gleclip_cli.artifacts.atomic import append_line, as_item_fault, atomic_write
 from gleclip_cli.artifacts.folder import check_inodes, enter_folder
 from gleclip_cli.artifacts.index import FAILED_FILE, WHOLE, Index
-from gleclip_cli.artifacts.lines import Entry, append_line, json_line, sha256_of
+from gleclip_cli.artifacts.json_files import json_line
+from gleclip_cli.artifacts.lines import Entry, sha256_of
 from gleclip_cli.artifacts.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -27,9 +28,9 @@ from gleclip_cli.artifacts.manifest import (
     store_manifest,
 )
 from gleclip_cli.artifacts.run_dir import RunDir, printable
-from gleclip_cli.artifacts.settings import check_folder, stage_settings
+from gleclip_cli.artifacts.settings import check_folder, joint_digest, stage_settings
 from gleclip_cli.config import Execution
-from gleclip_cli.errors import BadInput, EnvironmentFault
+from gleclip_cli.errors import BadInput
 from gleclip_cli.progress import SILENT, Progress
 
 __all__ = ["Manifest", "Stage", "atomic_write", "load_manifest", "open_stage", "require"]
@@ -66,7 +67,7 @@ def open_stage(
     opened = Stage(folder, settings, item_ids, execution, arguments or {}, progress)
     with ExitStack() as stack:
         if execution.dry_run:
-            opened.index.read(keep=check_folder(folder, settings, execution))
+            opened.look(keep=check_folder(folder, settings, execution, by_items=bool(item_ids)))
         else:
             warnings = enter_folder(folder, settings, execution, stack, by_items=bool(item_ids))
             opened.start(warnings, keep=execution.resume)
@@ -74,7 +75,11 @@ def open_stage(
 
 
 class Stage:
-    """An open stage output; made by `open_stage`."""
+    """An open stage output; made by `open_stage`.
+
+    `finished`: there is nothing left to do (with items, ask after `todo`); `dry_run`: nothing
+    may be written; `warnings`: what `warn` was told.
+    """
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class Stage:
     ) -> None:
         self.folder = folder
         self.dry_run = execution.dry_run
+        self.finished = False
         self.warnings: list[str] = []
         self.index = Index(folder, execution.shard, item_ids)
         self._settings = settings
@@ -94,26 +100,29 @@ class Stage:
         self._about: dict[str, Any] = {"arguments": dict(arguments)}
         self._progress = progress
         self._started = time.monotonic()
-        self._input_digest = _joint_digest(settings["digests"])
+        self._input_digest = joint_digest(settings["digests"])
         self._fingerprints: Mapping[str, str] = {}
         self._failures = 0
+        self._left = 0
 
     def start(self, warnings: Sequence[str], *, keep: bool) -> None:
         """Take over what is in the folder; `open_stage` calls this once it has the lock."""
-        self.index.adopt(keep=keep)
+        self.finished = keep and (self.folder / MANIFEST_FILE).exists()
+        self.index.adopt(keep=keep, retry=bool(self.index.item_ids) or not self.finished)
         for warning in warnings:
             self.warn(warning)
         whole = self.index.entry(WHOLE)
         if whole is not None and not whole.intact(self.folder):
             self.warn(f"Files of {printable(self.folder)} are damaged and made again.")
+            self.finished = False
             self._take_back_manifest()
             self.index.drop({WHOLE})
         self.log({"event": "open", "shard": list(self._execution.shard)})
 
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do; with items, ask after `todo`."""
-        return (self.folder / MANIFEST_FILE).exists()
+    def look(self, *, keep: bool) -> None:
+        """Learn what is in the folder without touching it (dry run)."""
+        self.finished = keep and (self.folder / MANIFEST_FILE).exists()
+        self.index.read(keep=keep)
 
     def todo(self, fingerprints: Mapping[str, str] | None = None) -> list[str]:
         """Items of this shard that are not done, in the order of `item_ids`.
@@ -133,9 +142,12 @@ class Stage:
             if image_ids:
                 self.warn(f"{len(image_ids)} items are made again because their {why}.")
         left = changed | damaged | missing
+        self._left = len(left)
+        if left:
+            self.finished = False
+            self.index.drop(left, write=not self.dry_run)
         if left and not self.dry_run:
             self._take_back_manifest()
-            self.index.drop(left)
             check_inodes(self.folder, len(left))
         return [image_id for image_id in own if image_id in left]
 
@@ -150,7 +162,7 @@ class Stage:
         try:
             yield
         except (BadInput, OSError) as error:
-            fault = _as_fault(error)
+            fault = as_item_fault(error)
             if self._execution.on_bad == "stop" or not isinstance(fault, BadInput):
                 raise fault from error
             self._fail(image_id, path, fault)
@@ -184,6 +196,9 @@ class Stage:
         """
         if not self.dry_run and (paths or not self.index.item_ids):
             self.index.append(self._entry(WHOLE, paths, self._input_digest, {}))
+        numbers = _whole_numbers(counts)
+        if self.dry_run:
+            numbers["to_do"] = self._left if self.index.item_ids else int(not self.finished)
         with self.index.guard(active=not self.dry_run):
             contents = self.index.state() if self.dry_run else self.index.close()
             about = {
@@ -192,7 +207,7 @@ class Stage:
                 "warnings": self.warnings,
                 "seconds": round(time.monotonic() - self._started, 3),
             }
-            manifest = build_manifest(self.folder, self._settings, contents, counts, about)
+            manifest = build_manifest(self.folder, self._settings, contents, numbers, about)
             if contents.ended and not self.dry_run:
                 manifest = store_manifest(manifest)
                 self.log({"event": "finish", "counts": manifest.counts})
@@ -202,7 +217,7 @@ class Stage:
         self, image_id: str, paths: Sequence[Path], fingerprint: str, facts: Mapping[str, int]
     ) -> Entry:
         files = {path.relative_to(self.folder).as_posix(): sha256_of(path) for path in paths}
-        return Entry(image_id, files, fingerprint, {name: int(n) for name, n in facts.items()})
+        return Entry(image_id, files, fingerprint, _whole_numbers(facts))
 
     def _take_back_manifest(self) -> None:
         (self.folder / MANIFEST_FILE).unlink(missing_ok=True)
@@ -222,15 +237,6 @@ class Stage:
             ) from fault
 
 
-def _joint_digest(digests: Mapping[str, str]) -> str:
-    """One hash of all inputs; empty for a stage without inputs."""
-    text = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
-    return hashlib.sha256(text.encode()).hexdigest() if text else ""
-
-
-def _as_fault(error: BadInput | OSError) -> BadInput | EnvironmentFault:
-    if isinstance(error, BadInput):
-        return error
-    if error.errno in FULL_DISK:
-        return EnvironmentFault(f"The disk is full: {printable(error)}.", "Free some space.")
-    return BadInput(f"{printable(error)}.", "Check the file and run the same command again.")
+def _whole_numbers(counts: Mapping[str, int]) -> dict[str, int]:
+    """Plain integers, for JSON: numpy's and booleans become them, floats are refused."""
+    return {name: operator.index(count) for name, count in counts.items()}

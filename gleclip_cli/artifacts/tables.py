@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gleclip_cli.artifacts.atomic import write_bytes, write_json, write_text
-from gleclip_cli.artifacts.json_files import read_json
+from gleclip_cli.artifacts.atomic import write_bytes, write_text
+from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.maps import save_arrays
 from gleclip_cli.artifacts.photos import load_photo
 from gleclip_cli.artifacts.run_dir import RunDir, printable, safe_name
@@ -44,7 +44,7 @@ class PreparedData:
         self.dataset = str(facts["dataset"])
         self.vocabulary = str(facts["vocabulary"])
         # A root inside the run is stored relative to it, so that a run can be moved.
-        self.root = run.root / str(facts["root"])
+        self.root = run.root.absolute() / str(facts["root"])
         self._splits = tuple(facts["splits"])
         self._tables: dict[str, dict[str, Any]] = {}
 
@@ -235,7 +235,8 @@ def _row(record: ImageRecord, root: Path) -> dict[str, Any]:
 
 
 def _stored(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    inside = path.is_relative_to(root)
+    return path.relative_to(root).as_posix() if inside else str(path.absolute())
 
 
 def _write_rows(path: Path, rows: Mapping[str, Any]) -> None:
