@@ -19,19 +19,23 @@ _LEVELS = 256  # values of a byte
 
 
 def confusion_of(
-    gt_mask: NDArray[np.uint8], pred_mask: NDArray[np.uint8], num_classes: int
+    gt_mask: NDArray[np.uint8],
+    pred_mask: NDArray[np.uint8],
+    num_classes: int,
+    *,
+    name: str = "an image",
 ) -> Counts:
-    """Count one image: int64 (C, C + 1), the last column being pixels predicted as 255.
+    """Count the image `name`: int64 (C, C + 1), the last column being pixels predicted as 255.
 
     Raises:
         BadInput: the masks differ in size, or hold values other than 0..C-1 and 255.
     """
     if gt_mask.shape != pred_mask.shape:
-        raise size_fault(pred_mask.shape, gt_mask.shape)
+        raise size_fault(pred_mask.shape, gt_mask.shape, name)
     joint = (gt_mask.astype(np.uint16) << 8) | pred_mask
     table = np.bincount(joint.ravel(), minlength=_LEVELS * _LEVELS).reshape(_LEVELS, _LEVELS)
-    refuse_others(table.sum(axis=1), num_classes, "true mask")
-    refuse_others(table.sum(axis=0), num_classes, "predicted mask")
+    refuse_others(table.sum(axis=1), num_classes, f"true mask of {name}")
+    refuse_others(table.sum(axis=0), num_classes, f"predicted mask of {name}")
     columns = [*range(num_classes), IGNORE_INDEX]
     return table[:num_classes, columns].astype(np.int64, copy=False)
 
@@ -47,10 +51,10 @@ def refuse_others(present: NDArray[np.intp], num_classes: int, which: str) -> No
         )
 
 
-def size_fault(predicted: tuple[int, ...], true: tuple[int, ...]) -> BadInput:
+def size_fault(predicted: tuple[int, ...], true: tuple[int, ...], name: str) -> BadInput:
     """Return the error for a prediction of another size (H, W) than the true mask."""
     return BadInput(
-        f"The prediction has {predicted[0]} x {predicted[1]} pixels, "
+        f"The prediction of {name} has {predicted[0]} x {predicted[1]} pixels, "
         f"the true mask {true[0]} x {true[1]}.",
         "Nothing is resized silently: make both at the size of the image.",
     )

@@ -45,20 +45,23 @@ class BackgroundSweep:
         gt_mask: NDArray[np.uint8],
         scores: NDArray[np.float32],
         class_ids: NDArray[np.int64],
+        *,
+        name: str = "an image",
     ) -> None:
-        """Count one image: `scores` (k, H, W) of the classes `class_ids` (k,), 1..C-1.
+        """Count the image `name`: `scores` (k, H, W) of the classes `class_ids` (k,), 1..C-1.
 
         Raises:
             BadInput: the sizes differ, or the true mask or `class_ids` hold unknown classes.
         """
         if scores.shape[1:] != gt_mask.shape:
-            raise size_fault(scores.shape[1:], gt_mask.shape)
-        refuse_others(np.bincount(gt_mask.ravel(), minlength=256), self._num_classes, "true mask")
+            raise size_fault(scores.shape[1:], gt_mask.shape, name)
+        present = np.bincount(gt_mask.ravel(), minlength=256)
+        refuse_others(present, self._num_classes, f"true mask of {name}")
         if len(class_ids) == 0:
             scores, class_ids = np.zeros((1, *gt_mask.shape), np.float32), np.zeros(1, np.int64)
         if class_ids.max() >= self._num_classes:
             raise BadInput(
-                f"The maps have class {class_ids.max()}; there are {self._num_classes} classes.",
+                f"The maps of {name} have class {class_ids.max()}, there are {self._num_classes}.",
                 "Make the maps again with this vocabulary.",
             )
         counted = gt_mask != IGNORE_INDEX

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
 
 Work = Callable[[str], Any]
@@ -26,20 +28,28 @@ def over_images(
 
     `build(*arguments)` makes the work on one id, once per process; with `workers` above 0 both
     must be picklable, with 0 the work is done when the result is asked for. Asking raises what
-    the work raised, or BadInput when the worker died on this image, twice.
+    the work raised, with a note of the id, or BadInput when the worker died on this image, twice.
     """
     if not image_ids:
         return
     if workers == 0:
         work = build(*arguments)
         for image_id in image_ids:
-            yield image_id, partial(work, image_id)
+            yield image_id, partial(_named, work, image_id)
         return
     pool = _Pool(build, arguments, min(workers, len(image_ids)))
     try:
         yield from pool.results(image_ids)
     finally:
         pool.close()
+
+
+def _named(work: Work, image_id: str) -> Any:
+    try:
+        return work(image_id)
+    except Exception as error:  # ours or not: whoever reads it needs the image
+        error.add_note(f"Image: {printable(image_id)}")
+        raise
 
 
 class _Pool:
@@ -73,15 +83,14 @@ class _Pool:
         try:
             return future.result()
         except BrokenProcessPool:
-            pass  # it may have been any image in flight, so each of them is tried alone
-        with self._start(1) as alone:
-            try:
+            pass  # any image in flight may be the cause, and this one may not have begun
+        for _ in range(2):
+            with self._start(1) as alone, suppress(BrokenProcessPool):
                 return alone.submit(_work_on, image_id).result()
-            except BrokenProcessPool as error:
-                raise BadInput(
-                    "The worker process died twice on this image.",
-                    "Lack of memory is the usual cause: use fewer --workers.",
-                ) from error
+        raise BadInput(
+            f"The worker process died twice on the image {printable(image_id)}.",
+            "Lack of memory is the usual cause: use fewer --workers.",
+        )
 
     def _start(self, workers: int) -> ProcessPoolExecutor:
         # Spawned, because a fork of a process with threads may deadlock.
@@ -111,4 +120,4 @@ def _prepare_worker(build: Build, arguments: tuple[Any, ...]) -> None:
 def _work_on(image_id: str) -> Any:
     if _Worker.work is None:
         _Worker.work = staticmethod(_Worker.build(*_Worker.arguments))
-    return _Worker.work(image_id)
+    return _named(_Worker.work, image_id)

@@ -18,6 +18,9 @@ DILATIONS = (1, 2, 4, 8, 12, 24)
 DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 SHARPNESS = 0.3
 POSITION = 0.01
+MAX_PIXELS = 2**20
+"""Largest grid by default; its weights take 200 MB, its 20 iterations some 2 s on one core."""
+
 _TINY = 1e-8
 
 
@@ -29,25 +32,33 @@ def par(
     iterations: int = 20,
     dilations: tuple[int, ...] = DILATIONS,
     position: float = POSITION,
+    max_pixels: int = MAX_PIXELS,
 ) -> Float[Tensor, "b k H W"]:
     """Return `maps` refined by the colours of `image`, in float32 on the grid of the maps.
 
     An image on another grid is resized to it (bilinear, corners aligned). Colours may have any
     linear scale. Each iteration multiplies the sum of all maps by 1 + `position`, as published;
-    `position` 0 leaves that term out. Source: WeCLIP, section 3.3; borders are replicated.
+    `position` 0 leaves that term out. Maps of more than `max_pixels` are refined on a smaller grid
+    and enlarged again. Source: WeCLIP, section 3.3; borders are replicated.
     """
     image, maps = image.float(), maps.float()
-    if image.shape[2:] != maps.shape[2:]:
-        size = (maps.shape[2], maps.shape[3])
-        image = functional.interpolate(image, size, mode="bilinear", align_corners=True)
     if iterations == 0 or maps.shape[1] == 0:
         return maps
+    full = (maps.shape[2], maps.shape[3])
+    if full[0] * full[1] > max_pixels:
+        share = (max_pixels / (full[0] * full[1])) ** 0.5
+        grid = (max(1, int(full[0] * share)), max(1, int(full[1] * share)))
+        image, maps = _shrunk(image, grid), _shrunk(maps, grid)
+    elif image.shape[2:] != maps.shape[2:]:
+        image = functional.interpolate(image, full, mode="bilinear", align_corners=True)
     weights = par_weights(image, dilations=dilations, position=position)
     for _ in range(iterations):
         neighbours = _neighbours(maps, dilations)
         maps = torch.zeros_like(maps)
         for weight, neighbour in zip(weights.unbind(1), neighbours, strict=True):
             maps.addcmul_(weight[:, None], neighbour)
+    if maps.shape[2:] != full:
+        maps = functional.interpolate(maps, full, mode="bilinear", align_corners=False)
     return maps
 
 
@@ -80,6 +91,10 @@ def par_weights(
     if position:
         weights += position * _position_weights(dilations).to(image)[:, None, None]
     return weights
+
+
+def _shrunk(maps: Float[Tensor, "b c H W"], grid: tuple[int, int]) -> Float[Tensor, "b c h w"]:
+    return functional.interpolate(maps, grid, mode="bilinear", antialias=True, align_corners=False)
 
 
 def _position_weights(dilations: tuple[int, ...]) -> Float[Tensor, " j"]:

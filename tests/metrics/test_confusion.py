@@ -60,14 +60,14 @@ def test_miou_of_a_set_equals_sets_of_pixels() -> None:
 
 
 def test_fault_35_another_size_is_an_error() -> None:
-    with pytest.raises(BadInput, match="3 x 2 pixels, the true mask 3 x 3"):
-        confusion_of(GT, PRED[:, :2], 4)
+    with pytest.raises(BadInput, match="cow has 3 x 2 pixels, the true mask 3 x 3"):
+        confusion_of(GT, PRED[:, :2], 4, name="cow")
 
 
 def test_fault_38_grey_values_are_an_error() -> None:
     grey = np.array([[0, 127, 255]], dtype=np.uint8)
-    with pytest.raises(BadInput, match=r"true mask has values 127, not in 0\.\.20 or 255"):
-        confusion_of(grey, np.zeros_like(grey), 21)
+    with pytest.raises(BadInput, match=r"true mask of cow has values 127, not in 0\.\.20 or 255"):
+        confusion_of(grey, np.zeros_like(grey), 21, name="cow")
 
 
 def test_fault_39_true_255_is_not_counted() -> None:
@@ -87,7 +87,7 @@ def test_fault_40_predicted_255_is_wrong_and_listed() -> None:
 def test_fault_41_unknown_class_is_an_error(value: int) -> None:
     pred = PRED.copy()
     pred[2, 0] = value  # even where the truth is 255
-    with pytest.raises(BadInput, match=f"predicted mask has values {value},"):
+    with pytest.raises(BadInput, match=f"predicted mask of an image has values {value},"):
         confusion_of(GT, pred, 4)
 
 

@@ -21,6 +21,8 @@ class Worker:
     def __call__(self, image_id: str) -> str:
         if image_id == "broken":
             raise BadInput("The image is broken.", "Replace it.")
+        if image_id == "a bug":
+            raise ZeroDivisionError
         if image_id == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
         if image_id == "unlucky" and not self.notes.exists():
@@ -50,6 +52,13 @@ def test_results_come_in_order_and_errors_with_their_image(tmp_path: Path, worke
     found = outcomes(ids, tmp_path / "notes", workers=workers)
     assert list(found) == ids
     assert found == {"a": "a!", "broken": "The image is broken. Replace it.", "c": "c!"}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_ours_names_the_image(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        outcomes(["a bug"], tmp_path, workers=workers)
+    assert caught.value.__notes__ == ["Image: a bug"]
 
 
 @pytest.mark.parametrize("workers", [0, 4])

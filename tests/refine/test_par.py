@@ -112,6 +112,19 @@ def test_an_image_on_another_grid_is_resized_with_its_corners_aligned() -> None:
     assert torch.equal(par(image, maps), par(small, maps))
 
 
+def test_large_maps_are_refined_on_a_smaller_grid() -> None:
+    image = torch.zeros(1, 3, 40, 80)
+    image[..., 40:] = 200.0
+    left = torch.zeros(1, 1, 40, 80)
+    left[..., :46] = 1.0
+    maps = torch.cat([left, 1 - left], dim=1)
+    refined = par(image, maps, max_pixels=800)
+    assert refined.shape == maps.shape
+    assert refined.argmax(1)[..., :39].eq(0).all()
+    assert refined.argmax(1)[..., 41:].eq(1).all()
+    assert not torch.equal(refined, par(image, maps))
+
+
 def test_nothing_to_do_returns_the_maps() -> None:
     maps = random_maps(2, 5, 6)
     assert torch.equal(par(picture(5, 6), maps, iterations=0), maps)
