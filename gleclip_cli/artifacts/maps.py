@@ -161,7 +161,7 @@ def load_label_image(path: Path) -> NDArray[np.uint8]:
         with open_picture(data) as picture:
             picture.load()
             mode, kind = picture.mode, picture.format
-            labels = np.asarray(picture)
+            labels = np.array(picture)
     except MemoryError:
         raise
     except Exception as error:  # decoders raise many kinds on damaged bytes

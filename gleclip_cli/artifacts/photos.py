@@ -85,7 +85,8 @@ def load_photo(path: Path) -> Photo:
         notes.append(f"EXIF orientation {orientation} applied")
         array = _oriented(array, orientation)
     digest = hashlib.sha256(data).hexdigest()
-    return Photo(np.ascontiguousarray(array), unrotated, digest, tuple(notes))
+    # Pillow's pixels are read-only, which torch warns of.
+    return Photo(np.array(array, order="C"), unrotated, digest, tuple(notes))
 
 
 def read_file(path: Path) -> bytes:
