@@ -132,9 +132,7 @@ def zero_shot_accuracy(model: CLIP, tokenizer: SimpleTokenizer, count: int = 300
     texts = model.encode_text(
         tokenizer([f"a photo of {a}" for a in articles]).to(device), normalize=True
     )
-    single = (
-        s for s in map(lambda k: draw_scene("val", k), range(3 * count)) if len(s.class_ids) == 1
-    )
+    single = (s for s in (draw_scene("val", k) for k in range(3 * count)) if len(s.class_ids) == 1)
     scenes = [s for s, _ in zip(single, range(count), strict=False)]
     small = [
         cv2.resize(s.image, (VIEW_SIZE, VIEW_SIZE), interpolation=cv2.INTER_AREA) for s in scenes

@@ -18,7 +18,7 @@ TYPICAL: dict[str, tuple[str, ...]] = {
     "snow": (),
     "forest": (),
 }
-"""Background -> classes that mostly stand before it: the co-occurrence that misleads tag-only methods."""
+"""Background -> classes that mostly stand before it: co-occurrence misleads tag-only methods."""
 
 _SKY = (150, 190, 230)
 

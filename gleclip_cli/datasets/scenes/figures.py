@@ -1,12 +1,14 @@
 """The twelve classes of the scenes world, each a figure built from parts.
 
-A figure lives in its own plane: x to the right, y down, any extent; `render` scales it. Every class
-has a body whose colour and proportions vary freely and one small part that tells it apart. Cat and
-dog share a body, so do cow and horse, and car and bus: only the small part and hints of shape differ.
+A figure lives in its own plane: x to the right, y down, any extent; `render` scales it. Every
+class has a body whose colour and proportions vary freely and one small part that tells it apart.
+Cat and dog share a body, so do cow and horse, and car and bus: the small part and hints of shape
+differ.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,7 +185,7 @@ def _bus(rng: Rng) -> list[Part]:
     gap = (edges[1] - edges[0]) * 0.12
     windows = [
         _part("light", _box(a + gap, top - rise * 0.8, b - gap, top - rise * 0.15))
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     ]
     sign = _part("mark", _box(half * 0.45, top - rise - 0.07, half * 0.95, top - rise))
     return [upper, *windows, *parts, sign]

@@ -1,4 +1,4 @@
-"""Composes one scene: background, distractors, then figures from back to front, with an exact mask."""
+"""Composes a scene: background, distractors, figures from back to front, with an exact mask."""
 
 from dataclasses import dataclass, field
 
@@ -36,7 +36,7 @@ class Request:
 
 @dataclass
 class Canvas:
-    """A scene in the making: `image` float32 (H, W, 3), `mask` uint8 (H, W), figures placed so far."""
+    """A scene in the making: `image` float32 (H, W, 3), `mask` uint8 (H, W), figures so far."""
 
     image: Image
     mask: NDArray[np.uint8]
@@ -62,7 +62,7 @@ def _fill(target: NDArray[np.uint8], part: Part, colour: tuple[float, ...]) -> N
 
 
 def _posed(rng: Rng, parts: list[Part], area: float, upright: bool) -> list[Part]:
-    """Flip, stretch, turn and scale a figure so that it covers about `area` pixels, at the origin."""
+    """Flip, stretch, turn and scale a figure to cover about `area` pixels, at the origin."""
     tilt = rng.normal(0, 0.08 if upright else 0.6)
     stretch = np.exp(rng.normal(0, 0.12))
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])

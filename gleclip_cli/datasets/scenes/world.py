@@ -36,7 +36,7 @@ class Scene:
 
 
 def _random(stream: str, index: int, seed: int) -> Rng:
-    """Return the generator of one scene; streams differ in a word of the seed, so they never meet."""
+    """Return the generator of one scene; streams differ in a word of the seed: they never meet."""
     if not 0 <= index < 2**32 or not 0 <= seed < 2**32:
         raise ValueError(f"scene index {index} or seed {seed} is outside 0 to 2**32 - 1")
     return np.random.default_rng(np.random.SeedSequence((_WORLD, _STREAMS[stream], index, seed)))
@@ -45,7 +45,7 @@ def _random(stream: str, index: int, seed: int) -> Rng:
 def _contents(
     rng: Rng, count: int, least: float, most: float, side: float
 ) -> tuple[str, list[Request]]:
-    """Pick a background and `count` objects between `least` and `most` of a scene of `side` pixels."""
+    """Pick a background and `count` objects, `least` to `most` of a scene of `side` pixels."""
     background = tuple(TYPICAL)[rng.choice(len(_LIKELY), p=_LIKELY / _LIKELY.sum())]
     names: list[str] = []
     for _ in range(count):
@@ -73,7 +73,7 @@ def _finished(rng: Rng, canvas: Canvas, background: str) -> Scene:
 
 
 def draw_scene(split: str, index: int, seed: int = 0) -> Scene:
-    """Draw scene `index` of `split` ("train" or "val"): one to four objects of 2 to 60 % of the area.
+    """Draw scene `index` of `split` ("train" or "val"): one to four objects, 2 to 60 % of the area.
 
     Raises:
         ValueError: `index` or `seed` is outside 0 to 2**32 - 1.
@@ -92,8 +92,8 @@ def draw_scene(split: str, index: int, seed: int = 0) -> Scene:
 def draw_view(index: int, seed: int = 0) -> Scene:
     """Draw view `index` of micro-CLIP's training stream: `VIEW_SIZE` square.
 
-    A view is a scene seen from anywhere between "whole, at half size" and "a quarter of it, at full
-    size", so objects keep the pixel sizes they have in train and val. The caption names all objects.
+    A view is a scene seen from anywhere between "whole, at half size" and "a quarter of it, at
+    full size", so objects have the pixel sizes of train and val. The caption names all objects.
 
     Raises:
         ValueError: `index` or `seed` is outside 0 to 2**32 - 1.
