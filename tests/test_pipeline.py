@@ -1,0 +1,199 @@
+"""The whole road on four pictures with a tiny random CLIP: CPU, offline, seconds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from gleclip_cli import pipeline
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.tables import load_prepared
+from gleclip_cli.cli.main import app
+from gleclip_cli.config import (
+    EvaluateConfig,
+    Execution,
+    GenCamConfig,
+    PrepareDataConfig,
+    RefineConfig,
+    TrainSegConfig,
+)
+from gleclip_cli.errors import MissingInput
+
+STAGES = ("prepare_data", "gen_cam/train", "refine/train", "train_seg/seg")
+SCORED = ("evaluate/cam-train", "evaluate/pseudo-train", "evaluate/seg-val")
+
+
+def settings(data: Path, clip: str) -> dict[str, Any]:
+    """Configurations that end within seconds."""
+    model = {"clip_model": clip, "clip_weights": "random"}
+    return {
+        "prepare-data": PrepareDataConfig(dataset="voc", data=str(data)),
+        "gen-cam": GenCamConfig(**model),
+        "refine": RefineConfig(par_iterations=2),
+        "train-seg": TrainSegConfig(
+            **model, arch="clip-decoder", epochs=1, batch_size=2, crop=32, learning_rate=1e-3
+        ),
+        "evaluate": EvaluateConfig(),
+    }
+
+
+@pytest.fixture
+def toml(tmp_path: Path, tiny_voc: Path, tiny_clip_json: str) -> Path:
+    """The same as a file."""
+    text = f"""
+    [all]
+    dataset = "voc"
+    data = {json.dumps(str(tiny_voc))}
+    run = {json.dumps(str(tmp_path / "run"))}
+    clip-model = {json.dumps(tiny_clip_json)}
+    clip-weights = "random"
+    device = "cpu"
+    [refine]
+    par-iterations = 2
+    [train-seg]
+    arch = "clip-decoder"
+    epochs = 1
+    batch-size = 2
+    crop = 32
+    learning-rate = 1e-3
+    """
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    return file
+
+
+def gleclip(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(w) for w in words], prog_name="gleclip")
+
+
+def scores(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "scores.json").read_text())
+    return content
+
+
+def bytes_of(run: Path) -> dict[str, bytes]:
+    """Every file that a rerun must give again; logs and manifests hold times."""
+    told = ("log.jsonl", "manifest.json")
+    files = [f for f in run.rglob("*") if f.is_file() and f.name not in told]
+    return {f.relative_to(run).as_posix(): f.read_bytes() for f in files}
+
+
+def test_a_file_of_settings_goes_from_tags_to_scores(
+    toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = gleclip("run", toml)
+    assert first.exit_code == 0, first.output
+    run = tmp_path / "run"
+    for output in (*STAGES, *SCORED):
+        assert (run / output / "manifest.json").exists(), output
+        assert json.loads((run / output / "manifest.json").read_text())["complete"], output
+    for output in SCORED:
+        found = scores(run / output)
+        assert f"{100 * found['miou']:.1f}" in first.stdout
+        assert found["images"] == (1 if output.endswith("val") else 3)
+        assert set(found) >= {"miou", "per_class_iou", "images"}
+    before = bytes_of(run)
+    again = gleclip("run", toml)
+    assert again.exit_code == 0, again.output
+    assert bytes_of(run) == before
+
+
+def test_the_printed_score_is_the_one_an_independent_count_finds(
+    toml: Path, tmp_path: Path, tiny_voc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert gleclip("run", toml).exit_code == 0
+    truth, mask = [], []
+    for name in "abc":
+        truth.append(np.array(Image.open(tiny_voc / "SegmentationClass" / f"{name}.png")).ravel())
+        made = tmp_path / "run" / "refine" / "train" / "pseudo_masks" / f"{name}.png"
+        mask.append(np.array(Image.open(made)).ravel())
+    true, made_ = np.concatenate(truth), np.concatenate(mask)
+    ious = []
+    for label in range(21):
+        union = ((true == label) | (made_ == label)).sum()
+        if union:
+            ious.append(((true == label) & (made_ == label)).sum() / union)
+    found = scores(tmp_path / "run" / "evaluate" / "pseudo-train")["miou"]
+    assert found == pytest.approx(float(np.mean(ious)), abs=1e-9)
+
+
+def test_each_stage_alone_does_the_same(
+    toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert gleclip("run", toml, "--run", "whole").exit_code == 0
+    commands = [
+        ["prepare-data"],
+        ["gen-cam"],
+        ["evaluate", "--what", "cam", "--split", "train"],
+        ["refine"],
+        ["evaluate", "--what", "pseudo", "--split", "train"],
+        ["train-seg"],
+        ["evaluate"],
+    ]
+    for words in commands:
+        result = gleclip(*words, "--config", toml, "--run", "parts")
+        assert result.exit_code == 0, result.output
+    assert bytes_of(tmp_path / "parts") == bytes_of(tmp_path / "whole")
+
+
+def test_a_dry_run_writes_nothing(
+    toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = gleclip("run", toml, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "runs").exists()
+    assert "not reached" in result.stdout
+
+
+def test_without_masks_everything_but_scoring_works(tiny_voc: Path, tiny_clip_json: str) -> None:
+    for mask in (tiny_voc / "SegmentationClass").iterdir():
+        mask.unlink()
+    run = RunDir(tiny_voc.parents[1] / "run")
+    summary = pipeline.run(run, settings(tiny_voc, tiny_clip_json), _on_cpu())
+    assert summary.unscored == ["evaluate cam train", "evaluate pseudo train", "evaluate seg val"]
+    assert not summary.waiting
+    assert run.pseudo_mask("train", "a").exists()
+    assert run.checkpoint("seg").exists()
+
+
+def test_gen_cam_fills_the_gap_before_it(tiny_voc: Path, tiny_clip_json: str) -> None:
+    configs = settings(tiny_voc, tiny_clip_json)
+    run = RunDir(tiny_voc.parents[1] / "run")
+    with pytest.raises(MissingInput):
+        pipeline.gen_cam(run, configs["gen-cam"], execution=Execution(device="cpu"))
+    manifest = pipeline.gen_cam(
+        run,
+        configs["gen-cam"],
+        prepare=lambda: configs["prepare-data"],
+        execution=Execution(device="cpu"),
+    )
+    assert manifest.complete
+    assert load_prepared(run).image_ids("train") == ["a", "b", "c"]
+
+
+def test_a_bad_picture_ends_the_run_with_exit_3_or_is_left_out_with_exit_4(
+    toml: Path, tmp_path: Path, tiny_voc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tiny_voc / "JPEGImages" / "b.jpg").write_bytes(b"<html>")
+    stopped = gleclip("run", toml)
+    assert stopped.exit_code == 3, stopped.output
+    assert "b.jpg" in stopped.stderr
+    words = ("--on-bad", "skip", "--allow-partial")
+    skipped = gleclip("run", toml, *words)
+    assert skipped.exit_code == 4, skipped.output
+    assert (tmp_path / "run" / "evaluate" / "seg-val" / "scores.json").exists()
+
+
+def _on_cpu() -> dict[str, Execution]:
+    commands = ("prepare-data", "gen-cam", "refine", "train-seg", "evaluate")
+    return dict.fromkeys(commands, Execution(device="cpu"))
