@@ -1,5 +1,6 @@
 """`Manifest`: what a stage made, from what, with what; written last."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gleclip_cli.artifacts.index import Contents, index_files
-from gleclip_cli.artifacts.json_files import read_json, write_json
+from gleclip_cli.artifacts.json_files import json_line, read_json, write_json
 from gleclip_cli.artifacts.lines import digest_of, read_entries
 from gleclip_cli.artifacts.provenance import environment
 from gleclip_cli.artifacts.run_dir import RunDir, printable
@@ -107,7 +108,8 @@ def build_manifest(
         **about,
         **environment(),
     }
-    return _wrap(folder / MANIFEST_FILE, data)
+    # As it will be read again: lists for tuples, null for NaN.
+    return _wrap(folder / MANIFEST_FILE, json.loads(json_line(data)))
 
 
 def store_manifest(manifest: Manifest) -> Manifest:
