@@ -139,7 +139,7 @@ def zero_shot_accuracy(model: CLIP, tokenizer: SimpleTokenizer, count: int = 300
     ]
     images = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).to(device)
     embeds = torch.cat(
-        [model.encode_image(normalised(b), normalize=True) for b in images.split(64)]
+        [model.encode_image(normalised(b), normalize=True) for b in torch.split(images, 64)]
     )
     best = (embeds @ texts.T).argmax(dim=1).cpu() + 1
     model.train()
@@ -248,7 +248,7 @@ class Training:
         scale = self.model.logit_scale.exp().clamp(max=100)
         loss = contrastive_loss(image.float(), text.float(), scale, captions)
         self.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1

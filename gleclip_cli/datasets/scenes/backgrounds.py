@@ -31,7 +31,8 @@ def noise(rng: Rng, height: int, width: int, cell: float, squash: float = 1.0) -
     rows = max(2, round(height / cell * squash))
     columns = max(2, round(width / cell))
     coarse = rng.standard_normal((min(rows, height), min(columns, width)), dtype=np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(smooth, dtype=np.float32)
 
 
 def _stuff(

@@ -170,9 +170,10 @@ def compose(
     canvas = Canvas(image, np.zeros((height, width), dtype=np.uint8))
     for request in requests:
         place(rng, canvas, request, unit, keep)
-    light = np.linspace(*rng.uniform(0.82, 1.12, 2), width, dtype=np.float32)
+    left, right = rng.uniform(0.82, 1.12, 2)
+    light = np.linspace(left, right, width, dtype=np.float32)
     canvas.image *= light[None, :, None]
     if rng.random() < 0.3:
-        canvas.image = cv2.GaussianBlur(canvas.image, (3, 3), 0)
+        canvas.image = np.asarray(cv2.GaussianBlur(canvas.image, (3, 3), 0), dtype=np.float32)
     canvas.image += rng.standard_normal(canvas.image.shape, dtype=np.float32) * rng.uniform(2, 9)
     return canvas
