@@ -4,9 +4,12 @@ Paper: CLIP-ES. The background scores (1 - max over classes) ** power, or a cons
 that the image is tagged with compete, so no other class can appear; there is no ignore band.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.datasets.vocabulary import BACKGROUND, IGNORE_INDEX
 from gleclip_cli.errors import BadInput
 
@@ -45,3 +48,11 @@ def pseudo_mask(
     minimum = np.full_like(total, 1 / len(scores))
     share = np.divide(winner, total, out=minimum, where=total > 0)
     return labels[scores.argmax(axis=0)], share
+
+
+def with_background(
+    cam: Cam, *, power: float = 1.0, constant: float | None = None
+) -> Float[np.ndarray, "k1 H W"]:
+    """Return the maps at the size of their image with the background's score first."""
+    full = replace(cam, scores=cam.enlarged())
+    return full.with_background(background_scores(full.scores, power=power, constant=constant))

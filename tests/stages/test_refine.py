@@ -1,0 +1,284 @@
+"""refine on a handful of small pictures: the contract of a stage, and what the masks hold."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from gleclip_cli.artifacts.maps import Cam, load_cam, load_confidence, load_label_image, save_cam
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import open_stage
+from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
+from gleclip_cli.config import Execution, GenCamConfig, RefineConfig
+from gleclip_cli.errors import BadInput, MissingInput, OtherSettings, UsageError
+from gleclip_cli.model.clip import load_clip
+from gleclip_cli.refine.par import par
+from gleclip_cli.stages.gen_cam import gen_cam
+from gleclip_cli.stages.refine import refine
+
+# "two squares" shows class 3 on the left and 15 on the right, up to these columns of 48.
+BORDERS = (13, 36)
+IMAGES = {"two squares": [3, 15], "no class": [], "Zwölf": [8], "tiny": [1]}
+SIZES = {"two squares": (32, 48), "no class": (16, 24), "Zwölf": (40, 24), "tiny": (3, 5)}
+CPU = Execution(device="cpu")
+STOP = Execution(device="cpu", on_bad="stop")
+
+
+def pixels_of(image_id: str) -> np.ndarray:
+    height, width = SIZES[image_id]
+    image = np.full((height, width, 3), 120, dtype=np.uint8)
+    image[:, : BORDERS[0] * width // 48] = (200, 30, 30)
+    image[:, BORDERS[1] * width // 48 :] = (30, 30, 200)
+    return image
+
+
+def cam_of(image_id: str) -> Cam:
+    """Maps of the left and the right third on a grid of 8-pixel cells: three pixels too far."""
+    height, width = SIZES[image_id]
+    grid = (-(-height // 8), -(-width // 8))
+    scores = np.zeros((len(IMAGES[image_id]), *grid), dtype=np.float32)
+    for place, score in enumerate(scores):
+        score[:, : -(-grid[1] // 3)] = 0.9
+        if place:
+            score[:] = score[:, ::-1].copy()
+    return Cam(scores, np.array(IMAGES[image_id], dtype=np.int64), (height, width))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run with prepared data and no maps."""
+    run, root = RunDir(tmp_path / "run"), tmp_path / "photos"
+    root.mkdir()
+    records = {}
+    for image_id, size in SIZES.items():
+        path = root / f"{image_id}.png"
+        Image.fromarray(pixels_of(image_id)).save(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        records[image_id] = ImageRecord(path, None, size, digest)
+    with open_stage(run, "prepare_data", {}, execution=CPU) as stage:
+        tables = save_prepared(
+            run,
+            dataset="voc",
+            vocabulary="voc",
+            root=root,
+            records={"train": records},
+            labels={"train": IMAGES},
+        )
+        stage.finish(*tables)
+    return run
+
+
+@pytest.fixture
+def run_with_maps(run: RunDir) -> RunDir:
+    write_maps(run, list(IMAGES))
+    return run
+
+
+def write_maps(run: RunDir, image_ids: list[str], *, caa: bool = True) -> None:
+    config = GenCamConfig(caa=caa)
+    weights = {"clip": "0" * 64}
+    with open_stage(
+        run,
+        "gen_cam",
+        config,
+        name="train",
+        weights=weights,
+        item_ids=list(IMAGES),
+        execution=CPU,
+    ) as stage:
+        stage.todo()
+        for image_id in IMAGES:
+            with stage.item(image_id):
+                if image_id not in image_ids:
+                    raise BadInput("left out by the test")
+                path = run.cam("train", image_id)
+                save_cam(path, cam_of(image_id))
+                stage.done(image_id, path)
+        stage.finish()
+
+
+def results(run: RunDir) -> dict[str, bytes]:
+    return {
+        f"{kind}/{image_id}": path.read_bytes()
+        for image_id in IMAGES
+        for kind, path in {
+            "mask": run.pseudo_mask("train", image_id),
+            "confidence": run.confidence("train", image_id),
+        }.items()
+        if path.exists()
+    }
+
+
+def test_masks_are_those_of_the_steps_done_by_hand(run_with_maps: RunDir) -> None:
+    manifest = refine(run_with_maps, RefineConfig(), execution=CPU)
+    assert manifest.complete
+    cam = load_cam(run_with_maps.cam("train", "two squares"))
+    full = cam.enlarged()
+    scores = np.concatenate([1 - full.max(axis=0, keepdims=True), full])
+    image = torch.from_numpy(pixels_of("two squares")).permute(2, 0, 1)[None]
+    refined = par(image.float(), torch.from_numpy(scores)[None], iterations=20)[0].numpy()
+    mask = load_label_image(run_with_maps.pseudo_mask("train", "two squares"))
+    assert np.array_equal(mask, np.array([0, 3, 15], np.uint8)[refined.argmax(axis=0)])
+    share = refined.max(axis=0) / refined.sum(axis=0)
+    confidence = load_confidence(run_with_maps.confidence("train", "two squares"))
+    np.testing.assert_allclose(confidence, share, atol=0.5 / 255 + 1e-6)
+
+
+def test_par_moves_the_borders_to_the_colours(run_with_maps: RunDir) -> None:
+    refine(run_with_maps, RefineConfig(), execution=CPU)
+    mask = load_label_image(run_with_maps.pseudo_mask("train", "two squares"))
+    expected = np.zeros((32, 48), dtype=np.uint8)
+    expected[:, : BORDERS[0]], expected[:, BORDERS[1] :] = 3, 15
+    assert (mask == expected).mean() > 0.98
+    refine(run_with_maps, RefineConfig(steps=()), execution=Execution(overwrite=True))
+    plain = load_label_image(run_with_maps.pseudo_mask("train", "two squares"))
+    assert (plain == expected).mean() < 0.9
+
+
+def test_no_absent_class_appears(run_with_maps: RunDir) -> None:
+    refine(run_with_maps, RefineConfig(), execution=CPU)
+    for image_id, class_ids in IMAGES.items():
+        mask = load_label_image(run_with_maps.pseudo_mask("train", image_id))
+        assert mask.shape == SIZES[image_id]
+        assert set(np.unique(mask)) <= {0, *class_ids}
+
+
+def test_fault_32_an_image_without_classes_is_background_and_counted(
+    run_with_maps: RunDir,
+) -> None:
+    manifest = refine(run_with_maps, RefineConfig(), execution=CPU)
+    assert manifest.counts["without_classes"] == 1
+    assert not load_label_image(run_with_maps.pseudo_mask("train", "no class")).any()
+    assert (load_confidence(run_with_maps.confidence("train", "no class")) == 1).all()
+
+
+def test_a_constant_background_takes_what_is_below_it(run_with_maps: RunDir) -> None:
+    refine(run_with_maps, RefineConfig(steps=(), bg_threshold=0.95), execution=CPU)
+    assert not load_label_image(run_with_maps.pseudo_mask("train", "two squares")).any()
+
+
+def test_a_rerun_does_nothing_and_other_settings_stop(run_with_maps: RunDir) -> None:
+    first = refine(run_with_maps, RefineConfig(), execution=CPU)
+    times = {path: path.stat().st_mtime_ns for path in first.path.parent.rglob("*.png")}
+    again = refine(run_with_maps, RefineConfig(), execution=CPU)
+    assert (again.digest, again.counts) == (first.digest, first.counts)
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+    with pytest.raises(OtherSettings, match="bg_power"):
+        refine(run_with_maps, RefineConfig(bg_power=2.0), execution=CPU)
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(
+    run_with_maps: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refine(run_with_maps, RefineConfig(), execution=CPU)
+    whole = results(run_with_maps)
+    calls = []
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return par(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("gleclip_cli.stages.refine.par", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        refine(run_with_maps, RefineConfig(), execution=Execution(device="cpu", resume=False))
+    assert len(results(run_with_maps)) < len(whole)
+    monkeypatch.undo()
+    assert refine(run_with_maps, RefineConfig(), execution=CPU).complete
+    assert results(run_with_maps) == whole
+
+
+def test_spawned_workers_write_the_same_bytes(run_with_maps: RunDir) -> None:
+    refine(run_with_maps, RefineConfig(), execution=CPU)
+    inline = results(run_with_maps)
+    spawned = Execution(device="cpu", workers=1, resume=False)
+    assert refine(run_with_maps, RefineConfig(), execution=spawned).complete
+    assert results(run_with_maps) == inline
+
+
+def test_a_damaged_map_fails_alone_and_is_named(run_with_maps: RunDir) -> None:
+    path = run_with_maps.cam("train", "Zwölf")
+    path.write_bytes(path.read_bytes()[:-20])
+    manifest = refine(run_with_maps, RefineConfig(), execution=CPU)
+    assert not manifest.complete
+    assert (manifest.counts["done"], manifest.counts["failed"]) == (len(IMAGES) - 1, 1)
+    assert manifest.data["failures"][0]["id"] == "Zwölf"
+    with pytest.raises(BadInput, match="Zwölf"):
+        refine(run_with_maps, RefineConfig(), execution=STOP)
+
+
+def test_a_changed_picture_fails_instead_of_being_used(run_with_maps: RunDir) -> None:
+    picture = run_with_maps.root.parent / "photos" / "tiny.png"
+    Image.fromarray(255 - pixels_of("tiny")).save(picture)
+    with pytest.raises(BadInput, match="changed since"):
+        refine(run_with_maps, RefineConfig(), execution=STOP)
+
+
+def test_images_whose_maps_failed_need_allow_partial_and_are_counted(run: RunDir) -> None:
+    write_maps(run, ["two squares", "tiny"])
+    with pytest.raises(MissingInput, match="2 items failed"):
+        refine(run, RefineConfig(), execution=CPU)
+    manifest = refine(run, RefineConfig(), execution=replace(CPU, allow_partial=True))
+    assert (manifest.counts["items"], manifest.counts["without_maps"]) == (2, 2)
+
+
+def test_without_maps_the_command_that_makes_them_is_named(run: RunDir) -> None:
+    with pytest.raises(MissingInput) as caught:
+        refine(run, RefineConfig(), execution=CPU)
+    assert "gleclip gen-cam" in caught.value.remedy
+
+
+def test_limit_takes_the_first_images(run_with_maps: RunDir) -> None:
+    manifest = refine(run_with_maps, RefineConfig(limit=2), execution=CPU)
+    assert manifest.complete
+    assert manifest.counts["items"] == 2
+
+
+def test_a_dry_run_writes_nothing(run_with_maps: RunDir) -> None:
+    manifest = refine(run_with_maps, RefineConfig(), execution=replace(CPU, dry_run=True))
+    assert manifest.counts["items"] == len(IMAGES)
+    assert not run_with_maps.output("refine", "train").exists()
+
+
+def test_caa_gives_the_masks_of_maps_that_were_made_with_it(
+    run: RunDir, tiny_clip_json: str
+) -> None:
+    overwrite = replace(CPU, overwrite=True)
+    made_with = GenCamConfig(clip_model=tiny_clip_json, clip_weights="random")
+    gen_cam(run, made_with, execution=CPU)
+    with pytest.raises(UsageError, match="twice"):
+        refine(run, RefineConfig(steps=("caa",)), execution=CPU)
+    expected = masks_of(run, RefineConfig(steps=()))
+    gen_cam(run, replace(made_with, caa=False), execution=overwrite)
+    assert agreement(masks_of(run, RefineConfig(steps=())), expected) < 0.95
+    # Not all: these maps were rounded to half precision before CAA, the others after it.
+    assert agreement(masks_of(run, RefineConfig(steps=("caa",))), expected) > 0.995
+
+
+def masks_of(run: RunDir, config: RefineConfig) -> list[np.ndarray]:
+    assert refine(run, config, execution=replace(CPU, overwrite=True)).complete
+    return [load_label_image(run.pseudo_mask("train", image_id)) for image_id in IMAGES]
+
+
+def agreement(masks: list[np.ndarray], others: list[np.ndarray]) -> float:
+    equal = np.concatenate([(a == b).ravel() for a, b in zip(masks, others, strict=True)])
+    return float(equal.mean())
+
+
+def test_caa_refuses_weights_other_than_those_of_the_maps(
+    run: RunDir, tiny_clip_json: str, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    clip = load_clip(tiny_clip_json, "random", seed=1)
+    save_file(clip.clip.state_dict(), weights)
+    config = GenCamConfig(clip_model=tiny_clip_json, clip_weights=str(weights), caa=False)
+    gen_cam(run, config, execution=CPU)
+    save_file(load_clip(tiny_clip_json, "random", seed=2).clip.state_dict(), weights)
+    with pytest.raises(OtherSettings, match="other weights"):
+        refine(run, RefineConfig(steps=("caa",)), execution=CPU)
