@@ -10,11 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gleclip_cli.errors import BadInput
+from gleclip_cli.artifacts.manifest import Manifest, load_manifest
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.errors import BadInput, MissingInput
 from gleclip_cli.metrics.confusion import IGNORE_INDEX, Counts, refuse_others, size_fault, summarise
 
 THRESHOLDS: NDArray[np.float32] = (np.arange(101) / 100).astype(np.float32)
 """Constant background scores that are tried: 0 to 1 in steps of .01."""
+
+
+TRAIN = "train"
+"""Split whose sweep decides the threshold of every other one: nothing is chosen on val."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +101,18 @@ def _best_and_level(
         best[score > highest] = place
         np.maximum(highest, score, out=highest)
     return best, np.searchsorted(THRESHOLDS, highest, side="left")
+
+
+def sweep_of_train(run: RunDir, maps: Manifest) -> Manifest | None:
+    """Return the finished evaluation of train's maps, if those were made as `maps` were."""
+    try:
+        swept = load_manifest(run, "evaluate", f"cam-{TRAIN}")
+        of_train = load_manifest(run, "gen_cam", TRAIN)
+    except MissingInput:
+        return None
+    one, other = (
+        {**made.data["config"], "split": "", "limit": None, "weights": made.data["weights"]}
+        for made in (maps, of_train)
+    )
+    current = swept.data["inputs"].get(of_train.name) == of_train.key
+    return swept if current and one == other else None

@@ -1,0 +1,401 @@
+"""evaluate on a handful of small masks, against counts made here by other means."""
+
+import csv
+import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.maps import Cam, load_cam, load_label_image, save_cam, save_label_image
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import open_stage
+from gleclip_cli.artifacts.tables import ImageRecord, load_scores, save_prepared
+from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, RefineConfig, TrainSegConfig
+from gleclip_cli.datasets.vocabulary import load_vocabulary
+from gleclip_cli.errors import BadInput, MissingInput, OtherSettings
+from gleclip_cli.seg.network import NetworkSpec, build_network, load_network
+from gleclip_cli.seg.predict import predict_logits
+from gleclip_cli.stages.evaluate import evaluate
+
+CLASSES = {"a": [1, 3], "b b": [2], "no class": [], "Zwölf": [1], "unmasked": [2]}
+SIZE = (18, 26)
+CPU = Execution(device="cpu")
+STOP = Execution(device="cpu", on_bad="stop")
+SKIP = Execution(device="cpu", overwrite=True)
+
+
+def rng_of(*words: str) -> np.random.Generator:
+    return np.random.default_rng(list("|".join(words).encode()))
+
+
+def gt_of(split: str, image_id: str) -> np.ndarray:
+    """Blobs of the image's classes, background and some ignored pixels."""
+    values = np.array([0, *CLASSES[image_id], 255], dtype=np.uint8)
+    coarse = rng_of("gt", split, image_id).choice(values, (6, 9))
+    return coarse.repeat(3, axis=0).repeat(3, axis=1)[: SIZE[0], : SIZE[1]]
+
+
+def cam_of(split: str, image_id: str) -> Cam:
+    """Maps that know something of the truth."""
+    gt, class_ids = gt_of(split, image_id), CLASSES[image_id]
+    noise = rng_of("cam", split, image_id).random((len(class_ids), 6, 9))
+    true = np.array([(gt[1::3, 1::3] == c) for c in class_ids]).reshape(len(class_ids), 6, 9)
+    scores = (0.6 * noise + 0.4 * true).astype(np.float32)
+    return Cam(scores, np.array(class_ids, dtype=np.int64), SIZE)
+
+
+def pseudo_of(image_id: str) -> np.ndarray:
+    gt = gt_of("train", image_id)
+    wrong = rng_of("pseudo", image_id).random(SIZE) < 0.3
+    return np.where((gt == 255) | wrong, 0, gt).astype(np.uint8)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """Two splits of the same image ids with other content; one image has no true mask."""
+    run, root = RunDir(tmp_path / "run"), tmp_path / "photos"
+    palette = load_vocabulary("voc").palette
+    records: dict[str, dict[str, ImageRecord]] = {"train": {}, "val": {}, "test": {}}
+    for split, table in records.items():
+        for image_id in CLASSES:
+            image, mask = root / split / f"{image_id}.png", root / split / f"{image_id} mask.png"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            pixels = rng_of("image", split, image_id).integers(0, 256, (*SIZE, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(image)
+            save_label_image(mask, gt_of(split, image_id), palette)
+            masked = split != "test" and image_id != "unmasked"
+            digest = hashlib.sha256(image.read_bytes()).hexdigest()
+            table[image_id] = ImageRecord(image, mask if masked else None, SIZE, digest)
+    with open_stage(run, "prepare_data", {}, execution=CPU) as stage:
+        tables = save_prepared(
+            run,
+            dataset="voc",
+            vocabulary="voc",
+            root=root,
+            records=records,
+            labels=dict.fromkeys(records, CLASSES),
+        )
+        stage.finish(*tables)
+    for split in ("train", "val"):
+        write_maps(run, split)
+    write_pseudo_masks(run, list(CLASSES))
+    return run
+
+
+def write_maps(run: RunDir, split: str, **config: Any) -> None:
+    made_with = GenCamConfig(split=split, **config)
+    with open_stage(
+        run,
+        "gen_cam",
+        made_with,
+        name=split,
+        weights={"clip": "0"},
+        item_ids=list(CLASSES),
+        execution=SKIP,
+    ) as stage:
+        stage.todo()
+        for image_id in CLASSES:
+            path = run.cam(split, image_id)
+            save_cam(path, cam_of(split, image_id))
+            stage.done(image_id, path)
+        stage.finish()
+
+
+def write_pseudo_masks(run: RunDir, image_ids: list[str]) -> None:
+    with open_stage(
+        run, "refine", RefineConfig(), name="train", item_ids=image_ids, execution=SKIP
+    ) as stage:
+        stage.todo()
+        for image_id in image_ids:
+            path = run.pseudo_mask("train", image_id)
+            save_label_image(path, pseudo_of(image_id), load_vocabulary("voc").palette)
+            stage.done(image_id, path)
+        stage.finish()
+
+
+def miou_of(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, dict[int, float]]:
+    """Sets of pixels, class by class, over all images at once."""
+    gt = np.concatenate([true.ravel() for true, _ in pairs])
+    pred = np.concatenate([guess.ravel() for _, guess in pairs])[gt != 255]
+    gt = gt[gt != 255]
+    ious = {}
+    for c in sorted({*gt.tolist(), *pred.tolist()} - {255}):
+        ious[c] = float(((gt == c) & (pred == c)).sum() / ((gt == c) | (pred == c)).sum())
+    return float(np.mean(list(ious.values()))), ious
+
+
+def scores_of(run: RunDir, what: str, split: str) -> Any:
+    return load_scores(run.evaluation(what, split))
+
+
+def thresholded(run: RunDir, split: str, image_id: str, threshold: float) -> np.ndarray:
+    cam = load_cam(run.cam(split, image_id))
+    if not len(cam.class_ids):
+        return np.zeros(SIZE, dtype=np.uint8)
+    full = cam.enlarged()
+    best = cam.class_ids[full.argmax(axis=0)]
+    return np.where(full.max(axis=0) > np.float32(threshold), best, 0)
+
+
+def masked() -> list[str]:
+    return [image_id for image_id in CLASSES if image_id != "unmasked"]
+
+
+def test_pseudo_masks_score_as_an_independent_count_says(run: RunDir) -> None:
+    manifest = evaluate(run, EvaluateConfig(what="pseudo", split="train"), execution=CPU)
+    assert manifest.complete
+    miou, ious = miou_of([(gt_of("train", i), pseudo_of(i)) for i in masked()])
+    scores = scores_of(run, "pseudo", "train")
+    assert scores.miou == pytest.approx(miou)
+    names = load_vocabulary("voc").class_names
+    assert {names.index(n): v for n, v in scores.per_class_iou.items() if v is not None} == (
+        pytest.approx(ious)
+    )
+    assert set(scores.per_class_iou) == set(names)
+    assert scores.images == len(masked())
+    assert (scores.extra["without_mask"], scores.extra["missing"]) == (1, 0)
+    assert scores.extra["image_level_labels_used"] is True
+
+
+def test_the_files_agree_with_each_other(run: RunDir) -> None:
+    folder = evaluate(run, EvaluateConfig(what="pseudo", split="train"), execution=CPU).path.parent
+    confusion = np.load(folder / "confusion.npz")["confusion"]
+    with (folder / "per_image.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["image"] for row in rows) == sorted(masked())
+    assert sum(int(row["pixels"]) for row in rows) == confusion.sum()
+    for row in rows:
+        one = miou_of([(gt_of("train", row["image"]), pseudo_of(row["image"]))])
+        assert float(row["miou"]) == pytest.approx(one[0])
+    assert 0 <= json.loads((folder / "scores.json").read_text())["miou"] <= 1
+
+
+def test_maps_of_train_are_swept_there_and_the_best_threshold_counts(run: RunDir) -> None:
+    evaluate(run, EvaluateConfig(what="cam", split="train"), execution=CPU)
+    scores = scores_of(run, "cam", "train")
+    naive = [
+        miou_of([(gt_of("train", i), thresholded(run, "train", i, t / 100)) for i in masked()])[0]
+        for t in range(101)
+    ]
+    assert scores.extra["sweep"]["miou"] == pytest.approx(naive)
+    assert scores.miou == pytest.approx(max(naive))
+    assert scores.extra["threshold"] == np.argmax(naive) / 100
+    assert scores.extra["threshold_chosen_on"] == "train"
+
+
+def test_maps_of_val_take_the_threshold_of_train_when_there_is_one(run: RunDir) -> None:
+    config = EvaluateConfig(what="cam", split="val")
+    evaluate(run, config, execution=CPU)
+    own = scores_of(run, "cam", "val").extra
+    assert own["threshold_chosen_on"] == "val"
+    evaluate(run, EvaluateConfig(what="cam", split="train"), execution=CPU)
+    with pytest.raises(OtherSettings, match="cam-train"):
+        evaluate(run, config, execution=CPU)
+    evaluate(run, config, execution=SKIP)
+    scores = scores_of(run, "cam", "val")
+    threshold = scores_of(run, "cam", "train").extra["threshold"]
+    assert threshold != own["threshold"]
+    assert scores.extra["threshold"] == threshold
+    assert scores.extra["threshold_chosen_on"] == "train"
+    pairs = [(gt_of("val", i), thresholded(run, "val", i, threshold)) for i in masked()]
+    assert scores.miou == pytest.approx(miou_of(pairs)[0])
+
+
+def test_a_threshold_of_other_maps_is_not_taken(run: RunDir) -> None:
+    evaluate(run, EvaluateConfig(what="cam", split="train"), execution=CPU)
+    write_maps(run, "val", method="similarity")
+    evaluate(run, EvaluateConfig(what="cam", split="val"), execution=CPU)
+    assert scores_of(run, "cam", "val").extra["threshold_chosen_on"] == "val"
+
+
+def test_a_given_threshold_is_used_and_told(run: RunDir) -> None:
+    config = EvaluateConfig(what="cam", split="val", bg_threshold=0.37)
+    evaluate(run, config, execution=CPU)
+    scores = scores_of(run, "cam", "val")
+    pairs = [(gt_of("val", i), thresholded(run, "val", i, 0.37)) for i in masked()]
+    assert scores.miou == pytest.approx(miou_of(pairs)[0])
+    assert (scores.extra["threshold"], scores.extra["threshold_chosen_on"]) == (0.37, "given")
+
+
+def test_a_rerun_does_nothing_and_changed_masks_are_counted_again(run: RunDir) -> None:
+    config = EvaluateConfig(what="pseudo", split="train")
+    path = evaluate(run, config, execution=CPU).path.parent / "scores.json"
+    before = path.stat().st_mtime_ns
+    evaluate(run, config, execution=CPU)
+    assert path.stat().st_mtime_ns == before
+    with open_stage(
+        run, "refine", RefineConfig(), name="train", item_ids=list(CLASSES), execution=CPU
+    ) as stage:
+        stage.todo(dict.fromkeys(CLASSES, "new"))
+        for image_id in CLASSES:
+            mask = run.pseudo_mask("train", image_id)
+            save_label_image(mask, np.zeros(SIZE, np.uint8), load_vocabulary("voc").palette)
+            stage.done(image_id, mask)
+        stage.finish()
+    evaluate(run, config, execution=CPU)
+    assert scores_of(run, "pseudo", "train").per_class_iou["aeroplane"] == 0
+
+
+def test_fault_47_a_missing_prediction_stops_unless_allowed_and_counted(run: RunDir) -> None:
+    write_pseudo_masks(run, ["a", "no class"])
+    config = EvaluateConfig(what="pseudo", split="train")
+    with pytest.raises(BadInput, match="2 of 4 images of train have no prediction") as caught:
+        evaluate(run, config, execution=CPU)
+    assert caught.value.exit_code == 3
+    evaluate(run, replace(config, allow_missing=True), execution=CPU)
+    scores = scores_of(run, "pseudo", "train")
+    assert (scores.images, scores.extra["missing"]) == (2, 2)
+
+
+def test_without_any_prediction_the_command_that_makes_them_is_named(run: RunDir) -> None:
+    with pytest.raises(MissingInput) as caught:
+        evaluate(run, EvaluateConfig(what="pseudo", split="val"), execution=CPU)
+    assert "gleclip refine" in caught.value.remedy
+    with pytest.raises(MissingInput) as caught:
+        evaluate(run, EvaluateConfig(what="my-net", split="val"), execution=CPU)
+    assert "gleclip train-seg" in caught.value.remedy
+
+
+def test_a_split_without_true_masks_says_so(run: RunDir) -> None:
+    write_maps(run, "test")
+    with pytest.raises(BadInput, match="test have no true masks"):
+        evaluate(run, EvaluateConfig(what="cam", split="test"), execution=CPU)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [
+        (np.zeros((5, 5), np.uint8), "5 x 5 pixels, the true mask 18 x 26"),  # fault 35
+        (np.full(SIZE, 127, np.uint8), "values 127"),  # faults 38 and 41
+    ],
+)
+def test_faults_35_38_41_a_bad_mask_is_named_and_never_averaged_away(
+    run: RunDir, spoilt: np.ndarray, reason: str
+) -> None:
+    save_label_image(run.pseudo_mask("train", "b b"), spoilt, load_vocabulary("voc").palette)
+    config = EvaluateConfig(what="pseudo", split="train")
+    with pytest.raises(BadInput, match=f"b b.* {reason}"):
+        evaluate(run, config, execution=STOP)
+    manifest = evaluate(run, config, execution=CPU)
+    assert not manifest.complete
+    assert manifest.data["failures"][0]["id"] == "b b"
+    scores = scores_of(run, "pseudo", "train")
+    assert (scores.images, scores.extra["unscorable"]) == (3, 1)
+    again = evaluate(run, config, execution=CPU)  # a failure is tried again, not forgotten
+    assert again.counts["failed"] == 1
+
+
+def test_limit_takes_the_first_images(run: RunDir) -> None:
+    config = EvaluateConfig(what="pseudo", split="train", limit=2)
+    evaluate(run, config, execution=CPU)
+    assert scores_of(run, "pseudo", "train").images == 2
+
+
+def test_a_dry_run_writes_nothing(run: RunDir) -> None:
+    config = EvaluateConfig(what="cam", split="train")
+    evaluate(run, config, execution=replace(CPU, dry_run=True))
+    assert not run.evaluation("cam", "train").exists()
+
+
+def test_threads_change_nothing(run: RunDir) -> None:
+    config = EvaluateConfig(what="cam", split="train")
+    folder = evaluate(run, config, execution=CPU).path.parent
+    names = ("scores.json", "confusion.npz", "per_image.csv")
+    inline = [(folder / name).read_bytes() for name in names]
+    evaluate(run, config, execution=Execution(device="cpu", workers=2, resume=False))
+    assert [(folder / name).read_bytes() for name in names] == inline
+
+
+@pytest.fixture
+def run_with_network(run: RunDir) -> RunDir:
+    """A run with an untrained network called net."""
+    spec = NetworkSpec(arch="deeplabv2-small", num_classes=21)
+    network = build_network(spec)
+    with open_stage(run, "train_seg", TrainSegConfig(), name="net", execution=CPU) as stage:
+        path = run.checkpoint("net")
+        save_checkpoint(path, network.weights(), {"network": asdict(spec), "clip_sha256": ""})
+        stage.finish(path, path.with_suffix(".json"))
+    return run
+
+
+NET = EvaluateConfig(what="net", split="val", scales=(0.5, 1.0))
+
+
+def predictions(run: RunDir) -> dict[str, bytes]:
+    paths = {image_id: run.pred_mask("net", "val", image_id) for image_id in CLASSES}
+    return {image_id: path.read_bytes() for image_id, path in paths.items() if path.exists()}
+
+
+def test_a_network_predicts_every_image_and_scores_those_with_masks(
+    run_with_network: RunDir,
+) -> None:
+    run = run_with_network
+    assert evaluate(run, NET, execution=CPU).complete
+    scores = scores_of(run, "net", "val")
+    pairs = []
+    network = load_network(run, "net")
+    for image_id in CLASSES:
+        image = rng_of("image", "val", image_id).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+        logits = predict_logits(network, image, scales=(0.5, 1.0), flip=True)
+        labels = load_label_image(run.pred_mask("net", "val", image_id))
+        assert np.array_equal(labels, logits.argmax(0).numpy())
+        if image_id != "unmasked":
+            pairs.append((gt_of("val", image_id), labels))
+    assert scores.miou == pytest.approx(miou_of(pairs)[0])
+    assert scores.images == len(masked())
+    assert scores.extra["image_level_labels_used"] is False
+
+
+def test_an_interrupted_prediction_is_kept_and_the_end_is_the_same(
+    run_with_network: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_with_network
+    folder = evaluate(run, NET, execution=CPU).path.parent
+    names = ("scores.json", "confusion.npz", "per_image.csv")
+    whole = {**predictions(run), **{name: (folder / name).read_bytes() for name in names}}
+    done: list[str] = []
+
+    def interrupted(path: Path, *arguments: Any) -> None:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        save_label_image(path, *arguments)
+        done.append(path.name)
+
+    monkeypatch.setattr("gleclip_cli.stages.evaluate.save_label_image", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(run, NET, execution=Execution(device="cpu", resume=False))
+    assert len(predictions(run)) == 2
+    done.clear()
+    monkeypatch.setattr(
+        "gleclip_cli.stages.evaluate.save_label_image",
+        lambda path, *arguments: (done.append(path.name), save_label_image(path, *arguments)),
+    )
+    assert evaluate(run, NET, execution=CPU).complete
+    assert len(done) == len(CLASSES) - 2
+    again = {**predictions(run), **{name: (folder / name).read_bytes() for name in names}}
+    assert again == whole
+
+
+def test_without_saved_predictions_the_scores_are_the_same(run_with_network: RunDir) -> None:
+    evaluate(run_with_network, NET, execution=CPU)
+    kept = scores_of(run_with_network, "net", "val")
+    evaluate(run_with_network, replace(NET, save_predictions=False), execution=SKIP)
+    assert scores_of(run_with_network, "net", "val") == kept
+    assert predictions(run_with_network) == {}
+
+
+def test_a_broken_image_fails_alone_and_is_counted(run_with_network: RunDir) -> None:
+    picture = run_with_network.root.parent / "photos" / "val" / "a.png"
+    picture.write_bytes(picture.read_bytes()[:-30])
+    manifest = evaluate(run_with_network, NET, execution=CPU)
+    assert (manifest.counts["done"], manifest.counts["failed"]) == (len(CLASSES) - 1, 1)
+    scores = scores_of(run_with_network, "net", "val")
+    assert (scores.images, scores.extra["unscorable"]) == (3, 1)
+    with pytest.raises(BadInput, match=r"a\.png"):
+        evaluate(run_with_network, NET, execution=STOP)
