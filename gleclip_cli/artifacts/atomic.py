@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gleclip_cli.artifacts.run_dir import printable
@@ -39,7 +39,8 @@ def atomic_write(path: Path, *, size: int | None = None, durable: bool = True) -
     except OSError as error:
         raise as_fault(error, path, size) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed, or never made
+            temporary.unlink()
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -7,7 +7,6 @@ Content decides the format, not the name. First frame, EXIF orientation applied,
 import hashlib
 import io
 import stat
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from gleclip_cli.artifacts.damage import END_OF_JPEG, breaks_off, check_png, has_all_scans
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
 
@@ -33,8 +33,6 @@ _SUFFIXES = {
 }
 _MOST_PIXELS = 89_478_485  # where Pillow begins to suspect a decompression bomb
 _MOST_BYTES = 2**31
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
 _BITS_PER_SAMPLE_TAG = 258
 _REPLACE = "Replace the file, or leave it out with --on-bad skip."
@@ -74,16 +72,18 @@ def load_photo(path: Path) -> Photo:
     try:
         with open_picture(data) as picture:
             _note_format(picture, path, notes)
-            array = _decode(picture, data, notes)
             orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
+            array = _decode(picture, data, notes)
+            turned = picture.format == "TIFF"  # by Pillow and OpenCV themselves
     except MemoryError:
         raise
     except Exception as error:  # decoders raise many kinds on damaged bytes
         raise BadInput(f"{printable(path)}: {why_undecoded(error, data)}.", _REPLACE) from error
-    unrotated = (array.shape[0], array.shape[1])
     if orientation in range(2, 9):
         notes.append(f"EXIF orientation {orientation} applied")
-        array = _oriented(array, orientation)
+        array = array if turned else _oriented(array, orientation)
+    height, width = array.shape[:2]
+    unrotated = (width, height) if orientation in range(5, 9) else (height, width)
     digest = hashlib.sha256(data).hexdigest()
     # Pillow's pixels are read-only, which torch warns of.
     return Photo(np.array(array, order="C"), unrotated, digest, tuple(notes))
@@ -116,8 +116,7 @@ def open_picture(data: bytes) -> Image.Image:
     Raises:
         ValueError: a decompression bomb, or a damaged PNG; besides, whatever Pillow raises.
     """
-    if data.startswith(_PNG_SIGNATURE):
-        _check_png(data)
+    check_png(data)
     picture = Image.open(io.BytesIO(data), formats=_FORMATS)
     width, height = picture.size
     if width * height > _MOST_PIXELS:
@@ -129,22 +128,9 @@ def why_undecoded(error: Exception, data: bytes) -> str:
     """Say why bytes are no picture, without a full stop."""
     if isinstance(error, UnidentifiedImageError):
         return f"not an image (it begins with {data[:16]!r})"
+    if breaks_off(data):
+        return f"truncated JPEG: it breaks off after {len(data)} bytes, without an end marker"
     return printable(error).rstrip(".") or type(error).__name__
-
-
-def _check_png(data: bytes) -> None:
-    """Compare the CRC of every chunk; Pillow skips those of the pixels."""
-    position = len(_PNG_SIGNATURE)
-    kind = b""
-    while kind != b"IEND":
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind, end = data[position + 4 : position + 8], position + 8 + length
-        crc = data[end : end + 4]
-        if len(crc) < 4:
-            raise ValueError(f"truncated PNG: it breaks off after {len(data)} bytes")
-        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(crc, "big"):
-            raise ValueError(f"damaged PNG: wrong CRC of the chunk at byte {position}")
-        position = end + 4
 
 
 def _note_format(picture: Image.Image, path: Path, notes: list[str]) -> None:
@@ -178,6 +164,7 @@ def _as_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     if picture.mode == "CMYK" and picture.format == "JPEG" and "adobe" not in picture.info:
         # Pillow always undoes Adobe's inversion, also where Adobe wrote nothing.
         picture = Image.frombytes("CMYK", picture.size, (255 - np.asarray(picture)).tobytes())
+    picture.info.pop("transparency", None)  # dropped like alpha; else Pillow advises against it
     return np.asarray(picture.convert("RGB"))
 
 
@@ -213,11 +200,11 @@ def _has_deep_colour(picture: Image.Image, data: bytes) -> bool:
 def _decode_deep_colour(data: bytes) -> NDArray[np.uint8]:
     import cv2
 
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+    if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("16-bit colour that cannot be decoded")
-    rgb: NDArray[np.uint8] = np.rint(pixels[..., 2::-1] / 257).astype(np.uint8)
+    rgb: NDArray[np.uint8] = np.rint(pixels[..., ::-1] / 257).astype(np.uint8)
     return rgb
 
 
@@ -225,16 +212,16 @@ def _decode_unended_jpeg(data: bytes) -> NDArray[np.uint8]:
     """Decode a JPEG that lost its end marker, and nothing else.
 
     libjpeg fills what is missing with grey, without a word. Bytes put before the end marker
-    do not matter to a picture that was complete, and show in one that was not.
+    do not matter to a scan that was complete, and show in one that was not.
     """
     first, second = (_decode_padded(data, padding) for padding in (b"", b"\x5a" * 4096))
-    if not np.array_equal(first, second):
-        raise ValueError(f"truncated JPEG: it breaks off after {len(data)} bytes, before its end")
+    if not has_all_scans(data) or not np.array_equal(first, second):
+        raise ValueError("pixels are missing")
     return first
 
 
 def _decode_padded(data: bytes, padding: bytes) -> NDArray[np.uint8]:
-    with open_picture(data + padding + _END_OF_JPEG) as picture:
+    with open_picture(data + padding + END_OF_JPEG) as picture:
         picture.load()
         return _as_rgb(picture)
 
