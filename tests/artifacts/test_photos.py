@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,10 @@ def test_029_030_what_is_no_readable_file(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     for name in ("missing.jpg", "dangling.jpg", "loop.jpg", "folder.jpg"):
         refusal(tmp_path / name)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_029_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")  # opening it would wait for ever
     assert "is no file" in refusal(tmp_path / "pipe.jpg")
 
