@@ -190,8 +190,8 @@ class TrainSegConfig:
 class EvaluateConfig:
     """What is scored against the true masks of a split.
 
-    `what` is `cam` (background swept on this split unless `bg_threshold` is given), `pseudo`,
-    or the name of a trained network.
+    `what` is `cam`, `pseudo`, or the name of a trained network. The background threshold of maps
+    is `bg_threshold`, else that of a finished sweep of train's maps, else swept on this split.
     """
 
     what: str = "seg"
