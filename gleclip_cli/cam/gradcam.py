@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
-from gleclip_cli.model.attention import BlockTrace, head_attention
+from gleclip_cli.model.attention import BlockTrace, head_attention, square
 from gleclip_cli.model.clip import FrozenClip
 
 # How many pairs are worked on at once: 64 MB per intermediate result.
@@ -109,10 +109,11 @@ def _attention_gradient(
     query, key, value = (_wide(part) for part in (last.query, last.key, last.value))
     size = query.shape[-1]
     scale = size**-0.5
+    scratch = square(query)
     outputs = torch.split(_wide(last.mixed)[:, 1:], size, dim=-1)
     sums: tuple[list[Tensor], ...] = ([], [], [])
     for head, do in enumerate(torch.split(gradient, size, dim=-1)):
-        weights = head_attention(query, key, head)[:, 1:]
+        weights = head_attention(query, key, head, scratch)[:, 1:]
         weights = weights[images] if len(weights) > 1 else weights
         v = value[images, head]
         r = (do * outputs[head][images]).sum(dim=-1, keepdim=True)

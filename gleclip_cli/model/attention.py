@@ -40,12 +40,12 @@ def run_block(block: Block, tokens: Float[Tensor, "b t c"]) -> BlockTrace:
     """Run `block` and keep its parts; equals `block(tokens)`."""
     normed = block.ln_1(tokens)
     query, key, value = project_heads(block, normed)
-    attention = torch.zeros_like(head_attention(query, key, 0))
+    attention, scratch = square(query).zero_(), square(query)
     heads = []
     for head in range(query.shape[1]):
-        weights = head_attention(query, key, head)
+        weights = head_attention(query, key, head, scratch)
         attention += weights
-        heads.append(weights.to(value.dtype) @ value[:, head])
+        heads.append(weights @ value[:, head])
     mixed = torch.cat(heads, dim=-1)
     middle = tokens + block.ls_1(block.attn.out_proj(mixed))
     hidden = block.mlp.c_fc(block.ln_2(middle))
@@ -57,9 +57,13 @@ def run_block(block: Block, tokens: Float[Tensor, "b t c"]) -> BlockTrace:
 def project_heads(
     block: Block, normed: Float[Tensor, "b t c"]
 ) -> tuple[Float[Tensor, "b q t d"], Float[Tensor, "b q t d"], Float[Tensor, "b q t d"]]:
-    """Return queries, keys and values, split into heads."""
+    """Return queries, keys and values, split into heads.
+
+    Under autocast they come back in float32: the exponents of a softmax need its digits.
+    """
     attn = block.attn
     joint = torch.nn.functional.linear(normed, attn.in_proj_weight, attn.in_proj_bias)
+    joint = joint.to(normed.dtype)
     query, key, value = (
         part.reshape(*part.shape[:2], attn.num_heads, -1).transpose(1, 2)
         for part in joint.chunk(3, dim=-1)
@@ -68,11 +72,24 @@ def project_heads(
 
 
 def head_attention(
-    query: Float[Tensor, "b q t d"], key: Float[Tensor, "b q t d"], head: int
+    query: Float[Tensor, "b q t d"],
+    key: Float[Tensor, "b q t d"],
+    head: int,
+    scratch: Float[Tensor, "b t t"],
 ) -> Float[Tensor, "b t t"]:
-    """Return softmax(Q K^T / sqrt(d)) of one head."""
+    """Return softmax(Q K^T / sqrt(d)) of one head, written into `scratch`.
+
+    Fresh memory for every head would cost more than the product: the system clears its pages.
+    """
     scaled = query[:, head] * query.shape[-1] ** -0.5
-    return torch.softmax(scaled @ key[:, head].transpose(-1, -2), dim=-1)
+    torch.bmm(scaled, key[:, head].transpose(-1, -2), out=scratch)
+    return torch.softmax(scratch, dim=-1, out=scratch)
+
+
+def square(query: Float[Tensor, "b q t d"]) -> Float[Tensor, "b t t"]:
+    """Return memory for the attention of one head, not initialised."""
+    count, _, tokens, _ = query.shape
+    return query.new_empty(count, tokens, tokens)
 
 
 def value_path(block: Block, tokens: Float[Tensor, "b t c"]) -> Float[Tensor, "b t c"]:
@@ -89,13 +106,13 @@ def self_correlation(block: Block, trace: BlockTrace, *, sum_heads: bool) -> Flo
     Paper: ExCEL; R = mean of softmax(Q Q^T s), softmax(K K^T s), softmax(V V^T s), one R for all
     heads, summed over heads (`sum_heads`). Here: the mean over heads unless `sum_heads`.
     """
-    relation = torch.zeros_like(trace.attention)
+    relation, scratch = square(trace.query).zero_(), square(trace.query)
     count = trace.query.shape[1]
     for part in (trace.query, trace.key, trace.value):
         for head in range(count):
-            relation += head_attention(part, part, head)
+            relation += head_attention(part, part, head, scratch)
     relation /= 3 if sum_heads else 3 * count
-    mixed = relation.to(trace.value.dtype) @ _merge_heads(trace.value)
+    mixed = relation @ _merge_heads(trace.value)
     added: Tensor = block.ls_1(block.attn.out_proj(mixed))
     return added
 

@@ -98,10 +98,7 @@ class FrozenClip(nn.Module):
         for block in self.blocks[:traced_from]:
             tokens = block(tokens)
         patches = tokens.shape[1] - 1
-        # Softmax is float32 under autocast, so is the attention.
-        attention = torch.empty(
-            (len(images), count - attended_from, patches, patches), device=images.device
-        )
+        attention = tokens.new_empty(len(images), count - attended_from, patches, patches)
         dense = tokens
         for depth in range(traced_from, count):
             block = self.blocks[depth]
@@ -117,8 +114,8 @@ class FrozenClip(nn.Module):
             tokens = trace.output
         if calibration == "none":
             dense = tokens
-        cls = nn.functional.normalize(self._project(tokens[:, 0]).float(), dim=-1)
-        grid = self._as_grid(self._project(dense[:, 1:]).float(), images)
+        cls = nn.functional.normalize(self._project(tokens[:, 0]), dim=-1)
+        grid = self._as_grid(self._project(dense[:, 1:]), images)
         return ClipFeatures(grid, cls, attention, trace)
 
     @torch.no_grad()
@@ -148,7 +145,8 @@ class FrozenClip(nn.Module):
         height, width = images.shape[-2:]
         if height % self.patch_size or width % self.patch_size or not height * width:
             raise ValueError(f"{height} x {width} is not made of {self.patch_size}-pixel patches")
-        patches = self.visual.conv1(images).flatten(2).transpose(1, 2)
+        # Under autocast the residual stream stays in float32.
+        patches = self.visual.conv1(images).to(images.dtype).flatten(2).transpose(1, 2)
         cls = self.visual.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
         grid = (height // self.patch_size, width // self.patch_size)
         positions = self._position_embedding(grid, parity=parity).to(patches.dtype)
@@ -170,7 +168,7 @@ class FrozenClip(nn.Module):
 
     def _project(self, tokens: Float[Tensor, "*b c"]) -> Float[Tensor, "*b e"]:
         projected: Tensor = self.visual.ln_post(tokens) @ self.visual.proj
-        return projected
+        return projected.to(tokens.dtype)
 
     def _as_grid(
         self, patches: Float[Tensor, "b n c"], images: Float[Tensor, "b 3 H W"]

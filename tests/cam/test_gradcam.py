@@ -134,6 +134,20 @@ def test_a_saturated_softmax_keeps_its_map(tiny_clip_json: str, tmp_path: Path) 
     torch.testing.assert_close(single / single.max(), exact / exact.max(), atol=1e-3, rtol=0)
 
 
+def test_half_precision_features_give_nearly_the_same_map(
+    tiny_clip_json: str, tmp_path: Path
+) -> None:
+    clip = make_clip(tiny_clip_json, tmp_path)
+    images, texts = pictures(torch.float32), some_texts(torch.float32)
+    exact = closed_form(clip, images, texts, PAIRS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        last = clip(images, calibration="none").last
+    index = torch.tensor(PAIRS)
+    rough = gradcams(clip, last, texts, competing(), index[:, 0], index[:, 1])
+    assert rough.dtype == torch.float32
+    assert ((rough - exact).norm(dim=1) < 0.1 * exact.norm(dim=1)).all()
+
+
 def test_no_pairs_give_no_maps(tiny_clip_json: str, tmp_path: Path) -> None:
     clip = make_clip(tiny_clip_json, tmp_path)
     none = torch.zeros(0, dtype=torch.long)

@@ -194,6 +194,20 @@ def test_it_stays_frozen_inside_a_network_that_trains(clip: FrozenClip) -> None:
     assert torch.equal(clip(images).dense, clip(images).dense)  # patch dropout is off
 
 
+@pytest.mark.parametrize("calibration", ["none", "maskclip", "svc"])
+def test_half_precision_stays_near(clip: FrozenClip, calibration: str) -> None:
+    """Autocast works the same way on a GPU; only there it is used."""
+    images = pictures(32, 48)
+    exact = clip(images, calibration=calibration)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = clip(images, calibration=calibration)
+    for name in ("dense", "global_embed", "attention"):
+        expected, actual = getattr(exact, name), getattr(rough, name)
+        assert actual.dtype == torch.float32
+        assert (actual - expected).norm() < 0.05 * expected.norm()
+    assert rough.last.output.dtype == rough.last.query.dtype == torch.float32
+
+
 def test_normalise_takes_bytes_and_fractions(clip: FrozenClip) -> None:
     images = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
     mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
