@@ -55,18 +55,18 @@ def _below_horizon(rng: Rng, ground: Image, unit: float) -> Image:
     height, width = ground.shape[:2]
     horizon = int(height * rng.uniform(-0.3, 0.5))
     if horizon > 0:
-        ground[:horizon] = _stuff(rng, horizon, width, _SKY, unit, 5, 2)
+        ground[:horizon] = _stuff(rng, horizon, width, _SKY, unit, 5.0, 2.0)
     return ground
 
 
 def _sky(rng: Rng, height: int, width: int, unit: float) -> Image:
-    image = _stuff(rng, height, width, _SKY, unit, 6, 1.5)
+    image = _stuff(rng, height, width, _SKY, unit, 6.0, 1.5)
     clouds = np.clip(noise(rng, height, width, unit * 0.25, 1.6) - 0.3, 0, 1)[..., None]
     return np.asarray(image + clouds * (245 - image) * 0.8, dtype=np.float32)
 
 
 def _road(rng: Rng, height: int, width: int, unit: float) -> Image:
-    image = _stuff(rng, height, width, (120, 118, 120), unit, 8)
+    image = _stuff(rng, height, width, (120, 118, 120), unit, 8.0)
     y = int(height * rng.uniform(0.55, 0.95))
     thick, dash = max(1, int(unit * 0.03)), max(4, int(unit * 0.16))
     for x in range(int(rng.integers(-dash, 0)), width, 2 * dash):
@@ -75,7 +75,7 @@ def _road(rng: Rng, height: int, width: int, unit: float) -> Image:
 
 
 def _rails(rng: Rng, height: int, width: int, unit: float) -> Image:
-    image = _stuff(rng, height, width, (140, 122, 104), unit, 14)
+    image = _stuff(rng, height, width, (140, 122, 104), unit, 14.0)
     y, gap = int(height * rng.uniform(0.55, 0.85)), max(5, int(unit * 0.13))
     for x in range(int(rng.integers(-gap, 0)), width, gap):
         cv2.rectangle(
@@ -88,7 +88,7 @@ def _rails(rng: Rng, height: int, width: int, unit: float) -> Image:
 
 def _room(rng: Rng, height: int, width: int, unit: float) -> Image:
     wall = tuple(int(v) for v in rng.integers(130, 235, 3))
-    image = _stuff(rng, height, width, (wall[0], wall[1], wall[2]), unit, 4)
+    image = _stuff(rng, height, width, (wall[0], wall[1], wall[2]), unit, 4.0)
     if rng.random() < 0.6:
         x, y, s = (
             rng.uniform(0, width),
@@ -99,7 +99,7 @@ def _room(rng: Rng, height: int, width: int, unit: float) -> Image:
         cv2.rectangle(image, corner, opposite, (205, 225, 240), -1)
         cv2.rectangle(image, corner, opposite, (95, 72, 55), max(1, int(unit * 0.025)))
     floor = int(height * rng.uniform(0.5, 0.9))
-    image[floor:] = _stuff(rng, height - floor, width, (158, 116, 78), unit, 8, 4)
+    image[floor:] = _stuff(rng, height - floor, width, (158, 116, 78), unit, 8.0, 4.0)
     plank = max(5, int(unit * 0.11))
     for y in range(floor, height, plank):
         cv2.line(image, (0, y), (width, y), (96, 68, 44), max(1, int(unit * 0.012)))
@@ -107,7 +107,7 @@ def _room(rng: Rng, height: int, width: int, unit: float) -> Image:
 
 
 def _forest(rng: Rng, height: int, width: int, unit: float) -> Image:
-    image = _stuff(rng, height, width, (52, 92, 48), unit, 20)
+    image = _stuff(rng, height, width, (52, 92, 48), unit, 20.0)
     for _ in range(int(rng.integers(3, 8))):
         x, half = rng.uniform(0, width), max(1.0, unit * rng.uniform(0.015, 0.05))
         cv2.rectangle(image, (int(x - half), 0), (int(x + half), height), (82, 58, 40), -1)
@@ -130,9 +130,9 @@ def draw_background(rng: Rng, kind: str, height: int, width: int, unit: float) -
     if kind == "forest":
         return _forest(rng, height, width, unit)
     if kind == "water":
-        return _below_horizon(rng, _stuff(rng, height, width, (56, 108, 150), unit, 13, 5), unit)
+        return _below_horizon(rng, _stuff(rng, height, width, (56, 108, 150), unit, 13.0, 5.0), unit)
     if kind == "grass":
-        return _below_horizon(rng, _stuff(rng, height, width, (96, 150, 68), unit, 13), unit)
+        return _below_horizon(rng, _stuff(rng, height, width, (96, 150, 68), unit, 13.0), unit)
     if kind == "sand":
-        return _below_horizon(rng, _stuff(rng, height, width, (214, 190, 138), unit, 10), unit)
-    return _below_horizon(rng, _stuff(rng, height, width, (232, 236, 242), unit, 7), unit)
+        return _below_horizon(rng, _stuff(rng, height, width, (214, 190, 138), unit, 10.0), unit)
+    return _below_horizon(rng, _stuff(rng, height, width, (232, 236, 242), unit, 7.0), unit)
