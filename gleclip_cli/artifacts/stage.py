@@ -194,7 +194,7 @@ class Stage:
 
         Only the last shard writes the manifest; an output that was whole already keeps its own.
         """
-        if not self.dry_run and (paths or not self.index.item_ids):
+        if not self.dry_run and (paths or not (self.index.item_ids or self.finished)):
             self.index.append(self._entry(WHOLE, paths, self._input_digest, {}))
         numbers = _whole_numbers(counts)
         if self.dry_run:
