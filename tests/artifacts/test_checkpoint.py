@@ -94,21 +94,13 @@ def test_every_kind_of_state_comes_back(tmp_path: Path) -> None:
     assert loaded["nothing"].shape == (0, 4)
 
 
-def test_an_optimiser_and_its_random_state_go_on_bit_for_bit(tmp_path: Path) -> None:
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimiser = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
-    weight.grad = torch.tensor([1.0, 2.0, 3.0])
-    optimiser.step()
-    state = {"optimiser": optimiser.state_dict(), "torch": torch.get_rng_state()}
-    save_training_state(tmp_path, state)
+def test_a_random_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    save_training_state(tmp_path, {"torch": torch.get_rng_state()})
     expected = torch.randn(5)
     loaded = load_training_state(tmp_path)
     assert loaded is not None
     torch.set_rng_state(loaded["torch"])
     assert torch.equal(torch.randn(5), expected)
-    again = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
-    again.load_state_dict(loaded["optimiser"])
-    assert torch.equal(again.state[weight]["momentum_buffer"], weight.grad)
 
 
 def test_no_state_and_damaged_state(tmp_path: Path) -> None:
