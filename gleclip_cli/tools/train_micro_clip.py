@@ -51,7 +51,7 @@ class Recipe:
     """Everything that decides the weights. `samples` counts views; `dense_share` is the last part
     of them seen without patch dropout; `decay_share` the last part with falling learning rate."""
 
-    samples: int = 450_000
+    samples: int = 400_000
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.05

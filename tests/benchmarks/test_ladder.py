@@ -24,7 +24,7 @@ from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.metrics.sweep import BackgroundSweep
 from gleclip_cli.model.clip import FrozenClip, load_clip
 from gleclip_cli.model.texts import class_text_embeddings
-from gleclip_cli.resources import data_file
+from gleclip_cli.resources import clip_files
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]
 
@@ -48,8 +48,9 @@ def scenes() -> list[Scene]:
 
 @cache
 def micro_clip() -> FrozenClip:
-    folder = os.environ.get("GLECLIP_BENCH_CLIP", str(data_file("micro_clip")))
-    return load_clip(f"{folder}/config.json", f"{folder}/weights.safetensors")
+    if folder := os.environ.get("GLECLIP_BENCH_CLIP"):
+        return load_clip(f"{folder}/config.json", f"{folder}/weights.safetensors")
+    return load_clip(*clip_files("micro-clip", "micro-clip"))
 
 
 def seed_miou(config: GenCamConfig) -> tuple[float, float]:
