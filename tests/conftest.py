@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# As in gleclip_cli/__main__.py, before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 TINY = {
     "embed_dim": 24,
     "quick_gelu": True,
