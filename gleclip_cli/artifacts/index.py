@@ -47,6 +47,7 @@ class Index:
         self._shard = shard
         self._path = folder / f"index.{shard[0]}-of-{shard[1]}.jsonl"
         self._entries: dict[str, Entry] = {}
+        self._failed: set[str] = set()
 
     def read(self, *, keep: bool) -> None:
         """Learn what is done and leave everything as it is (dry run)."""
@@ -69,6 +70,7 @@ class Index:
             if retry:
                 others = [f for i, f in self.failures().items() if not self._owns(i)]
                 write_failures(self.folder / FAILED_FILE, others)
+            self._failed = set(self.failures())
 
     def own_ids(self) -> list[str]:
         """Items of this shard, in the order of the list."""
@@ -106,8 +108,17 @@ class Index:
         with self.guard():
             append_line(self._path, entry.line())
 
+    def mend(self, image_id: str) -> None:
+        """Take back an earlier failure of an item that has now gone well."""
+        if image_id in self._failed:
+            self._failed.discard(image_id)
+            with self.guard():
+                others = [f for i, f in self.failures().items() if i != image_id]
+                write_failures(self.folder / FAILED_FILE, others)
+
     def fail(self, failure: Mapping[str, Any]) -> None:
         """Record a failed item."""
+        self._failed.add(str(failure["id"]))
         with self.guard():
             append_line(self.folder / FAILED_FILE, json_line(failure))
 

@@ -166,6 +166,8 @@ class Stage:
             if self._execution.on_bad == "stop" or not isinstance(fault, BadInput):
                 raise fault from error
             self._fail(image_id, path, fault)
+        else:
+            self.index.mend(image_id)
 
     def done(self, image_id: str, *paths: Path, **facts: int) -> None:
         """Record a finished item and its files; `facts` are summed into the manifest's counts."""

@@ -448,6 +448,28 @@ def test_a_stage_without_items_is_done_once(toy: Any) -> None:
     assert not train(toy.run, resume=False)[0]
 
 
+def test_failures_without_items_stay_until_they_are_mended(toy: Any) -> None:
+    def score(bad: str) -> bool:
+        with open_stage(toy.run, "evaluate", {}, execution=Execution()) as stage:
+            for image_id in "ab":
+                with stage.item(image_id):
+                    if image_id == bad:
+                        raise BadInput(f"{image_id} is bad.")
+            return stage.finish().complete
+
+    assert not score("a")
+    with open_stage(toy.run, "evaluate", {}, execution=Execution()) as stage:
+        assert stage.finished
+        assert not stage.finish().complete
+    assert [line["id"] for line in lines(stage.folder / "failed.jsonl")] == ["a"]
+    assert not score("b")
+    failed = lines(stage.folder / "failed.jsonl")
+    assert [line["id"] for line in failed] == ["b"]
+    assert load_manifest(toy.run, "evaluate").data["failures"] == failed
+    assert score("")
+    assert not (stage.folder / "failed.jsonl").exists()
+
+
 def test_052_a_stage_without_items_sees_damage(toy: Any) -> None:
     _, folder = train(toy.run)
     (folder / "checkpoint").write_text("damaged")
