@@ -74,6 +74,7 @@ def test_extras_named_exist() -> None:
     assert set(re.findall(r"'\.\[(\w+)\]'", README)) <= set(extras)
 
 
+@pytest.mark.timeout(600)  # seven processes that load torch
 def test_the_script_that_chains_the_stages_runs(tmp_path: Path) -> None:
     script = next(block for block in SHELL if block.startswith("set -e"))
     command = tmp_path / "bin" / "gleclip"
@@ -84,7 +85,6 @@ def test_the_script_that_chains_the_stages_runs(tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "2",
     }
     result = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -94,4 +94,4 @@ def test_the_script_that_chains_the_stages_runs(tmp_path: Path) -> None:
     assert result.stdout.count("mean of") == 3
     run = tmp_path / "runs" / "mine"
     assert (run / "evaluate" / "seg-val" / "scores.json").exists()
-    assert len(list((run / "refine" / "train" / "pseudo_masks").glob("*.png"))) == 12
+    assert len(list((run / "refine" / "train" / "pseudo_masks").glob("*.png"))) == 8

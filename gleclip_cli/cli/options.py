@@ -65,7 +65,7 @@ ClipWeightsOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Device.")]
 WorkersOption = Annotated[
     int,
-    typer.Option(metavar="N", help="Processes that load or compute."),
+    typer.Option(metavar="N", help="Helpers that load or compute beside this process."),
 ]
 ShardOption = Annotated[
     str,
