@@ -164,7 +164,7 @@ class _Training:
         scales = (min(config.scales), max(config.scales))
         if isinstance(network, ClipDecoder) and scales == (1.0, 1.0):
             sizes = map(self._lesson.size, image_ids)
-            needed = cache_bytes(network, sizes, crop=crop, flip=config.flip)
+            needed = cache_bytes(network, sizes, crop=crop)
             self._stage.note(cache_bytes=needed if needed <= CACHE_LIMIT else 0)
             if needed <= CACHE_LIMIT:
                 cached = CachedBatches(
