@@ -1,5 +1,6 @@
 """Images and image-level labels become class activation maps."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -51,13 +52,12 @@ def gen_cam(
 
     Raises:
         MissingInput: the run has no image lists.
-        UsageError: no such split, model or weights, or an empty list.
+        UsageError: no such split, model or weights.
         OtherSettings: the folder holds CAMs made with other settings.
         EnvironmentFault: weights, device or memory cannot be had.
     """
     prepared = require(run, "prepare_data", allow_partial=execution.allow_partial)
     data = load_prepared(run)
-    image_ids = data.image_ids(config.split)[: config.limit]
     vocabulary = load_vocabulary(data.vocabulary)
     source = find_clip(*clip_files(config.clip_model, config.clip_weights))
     texts = _texts(config, vocabulary)
@@ -68,18 +68,19 @@ def gen_cam(
         name=config.split,
         inputs=[prepared],
         weights={"clip": source.sha256, "texts": sha256(repr(texts).encode()).hexdigest()},
-        item_ids=image_ids,
+        item_ids=data.image_ids(config.split)[: config.limit],
         execution=execution,
         arguments={**asdict(config), **texts},
         progress=progress,
     ) as stage:
         todo = stage.todo(data.fingerprints(config.split))
         if todo and not stage.dry_run:
-            clip = build_clip(source).to(pick_device(execution.device, progress))
-            method = CamMethod(config, clip, vocabulary)
+            device = pick_device(execution.device, progress)
+            if config.precision != "fp32" and device.type != "cuda":
+                progress.say(f"{config.precision} is for CUDA: computing in fp32.")
+            method = CamMethod(config, build_clip(source).to(device), vocabulary)
             written = _write_cams(stage, run, data, method, todo, workers=execution.workers)
-            for _ in progress.each(written, total=len(todo), label="gen-cam"):
-                pass
+            deque(progress.each(written, total=len(todo), label="gen-cam"), maxlen=0)
         return stage.finish()
 
 

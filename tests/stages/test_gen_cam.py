@@ -43,6 +43,10 @@ class Heard(Silent):
     def __init__(self) -> None:
         self.items = 0
         self.total = -1
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
 
     def each(self, items: Any, *, total: int, label: str = "") -> Any:
         self.total = total
@@ -277,6 +281,17 @@ def test_other_prompts_are_other_settings(
     monkeypatch.setattr(module, "load_vocabulary", lambda name: changed)
     with pytest.raises(OtherSettings):
         gen_cam(run, config, execution=CPU)
+
+
+def test_half_precision_on_a_cpu_is_float32_and_says_so(
+    tmp_path: Path, run: RunDir, config: GenCamConfig
+) -> None:
+    gen_cam(run, config, execution=CPU)
+    heard = Heard()
+    other = make_run(tmp_path / "other")
+    gen_cam(other, replace(config, precision="bf16"), execution=CPU, progress=heard)
+    assert heard.lines == ["bf16 is for CUDA: computing in fp32."]
+    assert cams(other) == cams(run)
 
 
 def test_a_limit_is_complete_for_its_list(run: RunDir, config: GenCamConfig) -> None:
