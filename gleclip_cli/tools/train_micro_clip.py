@@ -3,10 +3,12 @@
     python -m gleclip_cli.tools.train_micro_clip --out DIR
 
 The recipe is CLIP's (Radford et al. 2021): image and caption embeddings meet in a symmetric
-cross-entropy over the batch. Here: equal captions of a batch share their target; half of the
-patches are dropped until the last part of training (FLIP, Li et al. 2023); views show scenes from
-whole at half size to a quarter at full size, so the network may run at twice its resolution.
-Masks are never read. Interrupted, the same command goes on where it stopped.
+cross-entropy over the batch. Here: equal captions of a batch share their target; in the second
+half of training each picture also meets the nouns of its caption one by one (sub-captions, as in
+DreamLIP, Zheng et al. 2024), because whole captions of a mixed batch are told apart by background
+and colour alone; half of the patches are dropped until the last part (FLIP, Li et al. 2023); views
+show scenes from whole at half size to a quarter at full size, so the network may run at twice its
+resolution. Masks are never read. Interrupted, the same command goes on where it stopped.
 """
 
 import json
@@ -28,7 +30,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
 from gleclip_cli.artifacts.atomic import atomic_write
-from gleclip_cli.datasets.scenes import CLASSES, VIEW_SIZE, draw_scene, draw_view
+from gleclip_cli.datasets.scenes import (
+    BACKGROUNDS,
+    CLASSES,
+    VIEW_SIZE,
+    draw_scene,
+    draw_view,
+    with_article,
+)
 from gleclip_cli.errors import Diverged
 
 MODEL: dict[str, Any] = {
@@ -43,19 +52,25 @@ MODEL: dict[str, Any] = {
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2},
 }
 """open_clip's description of the network: ViT-B/16 in small, 14 x 14 patches."""
+NOUNS = (*CLASSES, *BACKGROUNDS)
+NOUN_CAPTIONS = [f"a photo of {n}" for n in (*map(with_article, CLASSES), *BACKGROUNDS)]
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights. `samples` counts views; `dense_share` is the last part
-    of them seen without patch dropout; `decay_share` the last part with falling learning rate."""
+    """Everything that decides the weights.
 
-    samples: int = 400_000
+    `samples` counts views; from `nouns_from` on, nouns count one by one. The last `decay_share` of
+    them has a falling learning rate, the last `dense_share` no patch dropout.
+    """
+
+    samples: int = 420_000
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup_steps: int = 200
+    nouns_from: int = 224_384
     decay_share: float = 0.25
     patch_dropout: float = 0.5
     dense_share: float = 0.05
@@ -106,6 +121,30 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, captions: list[
     return (rows + nn.functional.cross_entropy(logits.T, target)) / 2
 
 
+def nouns_of(captions: list[str]) -> tuple[Tensor, Tensor]:
+    """Return which of `NOUNS` each caption names, and which it denies: bool (b, NOUNS).
+
+    A caption names all objects, so it denies the others; it denies backgrounds only if it names
+    one.
+    """
+    words = [set(caption.replace(",", " ").split()) for caption in captions]
+    named = torch.tensor([[noun in own for noun in NOUNS] for own in words])
+    places = torch.arange(len(NOUNS)) >= len(CLASSES)
+    silent = ~named[:, places].any(dim=1, keepdim=True)
+    return named, ~named & ~(silent & places)
+
+
+def noun_loss(image: Tensor, text: Tensor, scale: Tensor, captions: list[str]) -> Tensor:
+    """Return the cross-entropy of every named noun against the denied ones, mean over all named.
+
+    `image` (b, c) and `text` (NOUNS, c) are normalised embeddings.
+    """
+    named, denied = (mask.to(image.device) for mask in nouns_of(captions))
+    logits = scale * image @ text.T
+    rest = logits.masked_fill(~denied, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return nn.functional.softplus(rest - logits)[named].mean()
+
+
 def build_model(patch_dropout: float) -> CLIP:
     """Return an untrained micro-CLIP."""
     vision = {**MODEL["vision_cfg"], "patch_dropout": patch_dropout}
@@ -128,10 +167,8 @@ def zero_shot_accuracy(model: CLIP, tokenizer: SimpleTokenizer, count: int = 300
     """Return the share of single-class val scenes, at half size, whose best class text is right."""
     model.eval()
     device = model.logit_scale.device
-    articles = [f"{'an' if c[0] in 'aeiou' else 'a'} {c}" for c in CLASSES]
-    texts = model.encode_text(
-        tokenizer([f"a photo of {a}" for a in articles]).to(device), normalize=True
-    )
+    tokens = tokenizer(NOUN_CAPTIONS[: len(CLASSES)]).to(device)
+    texts = model.encode_text(tokens, normalize=True)
     single = (s for s in (draw_scene("val", k) for k in range(3 * count)) if len(s.class_ids) == 1)
     scenes = [s for s, _ in zip(single, range(count), strict=False)]
     small = [
@@ -245,14 +282,25 @@ class Training:
         with sdpa_kernel(SDPBackend.MATH), torch.autocast(self.device, torch.bfloat16):
             image = self.model.encode_image(normalised(images.to(self.device)), normalize=True)
             text = self.model.encode_text(tokens, normalize=True)
+            nouns = self._noun_embeddings() if self._nouns_count() else None
         scale = self.model.logit_scale.exp().clamp(max=100)
         loss = contrastive_loss(image.float(), text.float(), scale, captions)
+        if nouns is not None:
+            loss = loss + noun_loss(image.float(), nouns.float(), scale, captions)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
         return float(loss.detach())
+
+    def _nouns_count(self) -> bool:
+        return self.step * self.recipe.batch_size >= self.recipe.nouns_from
+
+    def _noun_embeddings(self) -> Tensor:
+        tokens = self.tokenizer(NOUN_CAPTIONS).to(self.device)
+        embeddings: Tensor = self.model.encode_text(tokens, normalize=True)
+        return embeddings
 
     def run(self, *, workers: int, save_every: float) -> None:
         """Train to the end of the recipe, saving every `save_every` seconds."""

@@ -6,6 +6,8 @@ border, thin structures, texture, noise and distractors of no class. A scene is 
 split, index and seed alone.
 """
 
+from gleclip_cli.datasets.scenes.backgrounds import TYPICAL
+from gleclip_cli.datasets.scenes.captions import with_article
 from gleclip_cli.datasets.scenes.world import (
     CLASSES,
     SIZES,
@@ -16,4 +18,17 @@ from gleclip_cli.datasets.scenes.world import (
     scene_id,
 )
 
-__all__ = ["CLASSES", "SIZES", "VIEW_SIZE", "Scene", "draw_scene", "draw_view", "scene_id"]
+BACKGROUNDS = tuple(TYPICAL)
+"""The kinds of stuff a scene may show, each a word that captions use."""
+
+__all__ = [
+    "BACKGROUNDS",
+    "CLASSES",
+    "SIZES",
+    "VIEW_SIZE",
+    "Scene",
+    "draw_scene",
+    "draw_view",
+    "scene_id",
+    "with_article",
+]

@@ -130,7 +130,9 @@ def draw_background(rng: Rng, kind: str, height: int, width: int, unit: float) -
     if kind == "forest":
         return _forest(rng, height, width, unit)
     if kind == "water":
-        return _below_horizon(rng, _stuff(rng, height, width, (56, 108, 150), unit, 13.0, 5.0), unit)
+        return _below_horizon(
+            rng, _stuff(rng, height, width, (56, 108, 150), unit, 13.0, 5.0), unit
+        )
     if kind == "grass":
         return _below_horizon(rng, _stuff(rng, height, width, (96, 150, 68), unit, 13.0), unit)
     if kind == "sand":

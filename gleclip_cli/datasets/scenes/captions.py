@@ -18,14 +18,15 @@ _PLACES = {
 }
 
 
-def _with_article(words: str) -> str:
+def with_article(words: str) -> str:
+    """Put the article before words: "an aeroplane", "a red car"."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def write_caption(rng: Rng, objects: Sequence[tuple[str, str]], background: str) -> str:
     """Describe a scene from its objects, given as (colour, class name), and its background."""
     names = [
-        _with_article(f"{colour} {name}" if rng.random() < 0.5 else name)
+        with_article(f"{colour} {name}" if rng.random() < 0.5 else name)
         for colour, name in (objects[k] for k in rng.permutation(len(objects)))
     ]
     opening = OPENINGS[rng.integers(len(OPENINGS))]
