@@ -93,8 +93,10 @@ class Report:
         self._failures(manifest)
         self.document |= {"output": str(folder), "counts": counts, "complete": manifest.complete}
         if self.dry_run:
-            left = counts.get("items", 0) - counts.get("done", 0)
-            self.say(f"{folder}: {left} of {counts.get('items', 0)} items to do; nothing written.")
+            left = counts["to_do"]
+            self.document["complete"] = not left
+            what = f"{left} of {counts['items']} items to do" if counts["items"] else "to do"
+            self.say(f"{folder}: {what if left else 'finished'}; nothing written.")
             return
         named = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number]
         self.say(f"{folder}: {', '.join(named)}; {time.monotonic() - self.started:.1f} s.")

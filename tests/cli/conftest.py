@@ -17,6 +17,9 @@ from gleclip_cli.config import Execution
 from gleclip_cli.progress import Progress
 
 
+ALL_DONE = {"items": 3, "done": 3, "failed": 0, "to_do": 0}
+
+
 @dataclass
 class Called:
     """One call of a stage."""
@@ -32,7 +35,9 @@ class Stages:
     """The recorded calls; `counts` is what every stage answers, `act` what it does first."""
 
     calls: list[Called] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=lambda: {"items": 3, "done": 3, "failed": 0})
+    counts: dict[str, int] = field(
+        default_factory=lambda: {"items": 3, "done": 3, "failed": 0, "to_do": 0}
+    )
     act: Callable[[Called, Progress], None] = lambda called, progress: None
     failures: list[dict[str, str]] = field(default_factory=list)
 

@@ -125,8 +125,25 @@ def test_the_summary_counts_what_is_there(stages: Any, gleclip: Run) -> None:
     stages.counts = {"items": 3, "done": 1, "failed": 0, "without_maps": 2}
     told = gleclip("refine", "--run", "r").stderr
     assert told.startswith("r/refine: 3 items, 1 done, 2 without maps; ")
-    told = gleclip("refine", "--run", "r", "--dry-run").stderr
-    assert told == "r/refine: 2 of 3 items to do; nothing written.\n"
+
+
+@pytest.mark.parametrize(
+    ("items", "to_do", "message"),
+    [
+        (3, 2, "2 of 3 items to do"),
+        (3, 0, "finished"),
+        (0, 1, "to do"),
+        (0, 0, "finished"),
+    ],
+)
+def test_a_dry_run_tells_what_is_left(
+    stages: Any, gleclip: Run, items: int, to_do: int, message: str
+) -> None:
+    stages.counts = {"items": items, "done": items - to_do, "failed": 0, "to_do": to_do}
+    told = gleclip("refine", "--run", "r", "--dry-run")
+    assert told.stderr == f"r/refine: {message}; nothing written.\n"
+    document = json.loads(gleclip("refine", "--run", "r", "--dry-run", "--json").stdout)
+    assert document["complete"] == (not to_do)
 
 
 def test_quiet_leaves_only_errors(stages: Any, gleclip: Run) -> None:
@@ -140,7 +157,7 @@ def test_quiet_leaves_only_errors(stages: Any, gleclip: Run) -> None:
 def test_json_is_one_document_on_stdout(stages: Any, gleclip: Run) -> None:
     stages.act = lambda called, progress: progress.warn("careful")
     document = json.loads(gleclip("refine", "--run", "r", "--json").stdout)
-    assert document["counts"] == {"items": 3, "done": 3, "failed": 0}
+    assert document["counts"] == stages.counts
     assert (document["exit_code"], document["warnings"]) == (0, 1)
     stages.act = failing(OtherSettings("Cause.", "Remedy."))
     result = gleclip("refine", "--run", "r", "--json")
