@@ -16,7 +16,6 @@ from gleclip_cli.cli.main import app
 from gleclip_cli.config import Execution
 from gleclip_cli.progress import Progress
 
-
 ALL_DONE = {"items": 3, "done": 3, "failed": 0, "to_do": 0}
 
 
