@@ -197,7 +197,12 @@ def build_clip(source: ClipSource, *, seed: int = 0) -> FrozenClip:
         torch.manual_seed(seed)
         clip = _build(source)
     if source.file is not None:
-        fit_weights(clip, read_weights(source.file), origin=str(source.file))
+        fit_weights(
+            clip,
+            read_weights(source.file),
+            origin=str(source.file),
+            remedy="Name the model these weights were trained for with --clip-model.",
+        )
     text = source.config["text_cfg"]
     tokenizer = open_clip.SimpleTokenizer(
         context_length=text.get("context_length", 77), **(text.get("tokenizer_kwargs") or {})

@@ -161,13 +161,22 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def fit_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
+def fit_weights(
+    module: torch.nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    origin: str,
+    remedy: str,
+    wanted: Mapping[str, Tensor] | None = None,
+) -> None:
     """Copy `tensors` into `module`, all or none; half precision becomes the module's own.
 
+    `wanted`: the part of the module's state that is to be filled; all of it by default.
+
     Raises:
-        BadInput: names or shapes differ; all differences are listed.
+        BadInput: names or shapes differ from `wanted`; all differences are listed.
     """
-    wanted = module.state_dict()
+    wanted = module.state_dict() if wanted is None else wanted
     given = {
         # A scalar is stored as () by some and as (1,) by others.
         name: value.reshape(wanted[name].shape)
@@ -185,9 +194,10 @@ def fit_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, origi
     if faults:
         raise BadInput(
             f"The weights {origin} do not fit the model: {'; '.join(faults)}.",
-            "Name the model these weights were trained for with --clip-model.",
+            remedy,
         )
-    module.load_state_dict(given)
+    # not strict: what is not wanted stays as it is
+    module.load_state_dict(given, strict=False)
 
 
 def _unreadable(file: Path, reason: str) -> BadInput:

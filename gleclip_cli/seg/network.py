@@ -13,7 +13,7 @@ from gleclip_cli.artifacts.checkpoint import load_checkpoint
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.errors import BadInput, EnvironmentFault, UsageError
 from gleclip_cli.model.clip import load_clip
-from gleclip_cli.model.weights import read_weights
+from gleclip_cli.model.weights import fit_weights, read_weights
 from gleclip_cli.resources import clip_files
 from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.deeplabv2 import DeepLabV2, deeplabv2, deeplabv2_small
@@ -25,6 +25,8 @@ _DEEPLABS = {
     "deeplabv2": (deeplabv2, models.ResNet101_Weights),
     "deeplabv2-small": (deeplabv2_small, models.ResNet18_Weights),
 }
+
+_REFIT = "Use weights of this architecture, or train the network again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def build_network(spec: NetworkSpec, *, pretrained: str = "", seed: int = 0) -> 
         wanted = network.body.state_dict()
         # The classifier, and stages a light body leaves out, are no fault; a missing weight is.
         given = {name: value for name, value in tensors.items() if name in wanted}
-        _fit(network.body, given, wanted, origin=pretrained)
+        fit_weights(network.body, given, origin=pretrained, remedy=_REFIT)
     return network
 
 
@@ -81,7 +83,7 @@ def load_weights(
     Raises:
         BadInput: names or shapes differ; all differences are listed.
     """
-    _fit(network, tensors, network.weights(), origin=origin)
+    fit_weights(network, tensors, origin=origin, remedy=_REFIT, wanted=network.weights())
 
 
 def load_network(run: RunDir, name: str, device: torch.device | str = "cpu") -> SegmentationNetwork:
@@ -125,26 +127,3 @@ def _of_torchvision(arch: str, name: str) -> Mapping[str, Any]:
             "Connect once, or copy the file here and name it with --pretrained FILE.",
         ) from error
     return state
-
-
-def _fit(
-    module: torch.nn.Module,
-    given: Mapping[str, Tensor],
-    wanted: Mapping[str, Tensor],
-    *,
-    origin: str,
-) -> None:
-    faults = [f"{name} missing" for name in wanted if name not in given]
-    faults += [f"{name} unknown" for name in given if name not in wanted]
-    faults += [
-        f"{name} is {tuple(value.shape)}, not {tuple(wanted[name].shape)}"
-        for name, value in given.items()
-        if name in wanted and value.shape != wanted[name].shape
-    ]
-    if faults:
-        raise BadInput(
-            f"The weights {origin} do not fit the network: {'; '.join(faults)}.",
-            "Use weights of this architecture, or train the network again.",
-        )
-    # not strict: frozen parts that no checkpoint holds stay as they are
-    module.load_state_dict(dict(given), strict=False)
