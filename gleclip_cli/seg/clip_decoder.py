@@ -1,10 +1,12 @@
 """A light decoder on frozen CLIP features, with a shallow convolution for fine boundaries.
 
 Patch tokens at the quarters of CLIP's depth each pass a layer of their own, are joined, exchange
-context in a few transformer layers, and meet colours and edges of the picture at stride 4.
+context in transformer layers and are classified; colours and edges of the picture correct these
+coarse logits at stride 4.
 Source: method guide, sections 2 (decoder) and 3.4 (multi-layer fusion on frozen CLIP).
-Here: keys and values are pooled 2 x 2, and a convolution of the picture joins in; CLIP's grid of
-patches alone is too coarse for the boundaries of small objects.
+Here: keys and values are pooled 2 x 2; context and correction start at zero, so that training
+starts from a plain classifier of tokens, which learns in seconds (a decoder as large without this
+needed four times as long for less).
 """
 
 import math
@@ -17,6 +19,7 @@ from torch.nn import functional
 from gleclip_cli.model.clip import FrozenClip
 
 _HEAD_WIDTH = 32
+_WINDOW_PATCHES = 48  # attention of a larger square would take gigabytes
 
 
 class ClipDecoder(nn.Module):
@@ -30,14 +33,15 @@ class ClipDecoder(nn.Module):
         self.num_classes = num_classes
         self.clip = clip
         self.patch_size = clip.patch_size
-        self.window = 64 * clip.patch_size
+        self.window = _WINDOW_PATCHES * clip.patch_size
         red, green, blue = (round(255 * float(value)) for value in clip.mean.flatten())
         self.fill = red, green, blue
         self.layers = quarter_layers(clip.num_layers)
-        width, depth = decoder_size(clip.width)
+        width, depth, mlp_ratio = decoder_size(clip.width)
         self.project = nn.ModuleList(nn.Linear(clip.width, width) for _ in self.layers)
         self.join = nn.Linear(len(self.layers) * width, width)
-        self.context = nn.ModuleList(ContextLayer(width) for _ in range(depth))
+        self.context = nn.ModuleList(ContextLayer(width, mlp_ratio) for _ in range(depth))
+        self.classify = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, num_classes))
         self.pixels = PixelBranch(width, num_classes)
 
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c H W"]:
@@ -72,7 +76,8 @@ class ClipDecoder(nn.Module):
         tokens = self.join(torch.cat(parts, dim=-1))
         for layer in self.context:
             tokens = layer(tokens)
-        logits: Tensor = self.pixels(tokens, self.clip.normalise(images))
+        coarse = self.classify(tokens).permute(0, 3, 1, 2)
+        logits: Tensor = self.pixels(tokens, coarse, self.clip.normalise(images))
         return logits
 
     def optimiser(self, *, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -100,9 +105,12 @@ class ClipDecoder(nn.Module):
 
 
 class ContextLayer(nn.Module):
-    """Pre-norm transformer layer on a grid; every token attends to 2 x 2 means of tokens."""
+    """Pre-norm transformer layer on a grid; every token attends to 2 x 2 means of tokens.
 
-    def __init__(self, width: int) -> None:
+    An untrained layer returns its input.
+    """
+
+    def __init__(self, width: int, mlp_ratio: int) -> None:
         super().__init__()
         self.heads = width // _HEAD_WIDTH
         self.norm = nn.LayerNorm(width)
@@ -110,8 +118,12 @@ class ContextLayer(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.merge = nn.Linear(width, width)
         self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+            nn.LayerNorm(width),
+            nn.Linear(width, mlp_ratio * width),
+            nn.GELU(),
+            nn.Linear(mlp_ratio * width, width),
         )
+        _start_at_zero(self.merge, self.mlp[3])
 
     def forward(self, tokens: Float[Tensor, "b h w d"]) -> Float[Tensor, "b h w d"]:
         """Return updated tokens."""
@@ -131,36 +143,46 @@ class ContextLayer(nn.Module):
 
 
 class PixelBranch(nn.Module):
-    """Two strided convolutions of the picture, joined with enlarged tokens at stride 4."""
+    """Two strided convolutions of the picture meet enlarged tokens and correct logits at stride 4.
+
+    An untrained branch corrects nothing.
+    """
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
-        edges, joint = width // 2, width
+        edges = width // 4
+        joint = 2 * edges
         self.stem = nn.Sequential(
             nn.Conv2d(3, edges // 2, 3, stride=2, padding=1),
             nn.GELU(),
             nn.Conv2d(edges // 2, edges, 3, stride=2, padding=1),
             nn.GELU(),
         )
-        self.narrow = nn.Linear(width, joint)
+        self.narrow = nn.Linear(width, edges)
         self.fuse = nn.Sequential(
-            nn.Conv2d(edges + joint, joint, 3, padding=1),
-            nn.GroupNorm(1, joint),
-            nn.GELU(),
-            nn.Conv2d(joint, joint, 3, padding=1, groups=joint),
             nn.Conv2d(joint, joint, 1),
             nn.GELU(),
+            nn.Conv2d(joint, joint, 3, padding=1, groups=joint),
+            nn.GroupNorm(1, joint),
+            nn.GELU(),
+            nn.Conv2d(joint, num_classes, 1),
         )
-        self.classify = nn.Conv2d(joint, num_classes, 1)
+        _start_at_zero(self.fuse[5])
 
     def forward(
-        self, tokens: Float[Tensor, "b h w d"], normalised: Float[Tensor, "b 3 H W"]
+        self,
+        tokens: Float[Tensor, "b h w d"],
+        coarse: Float[Tensor, "b c h w"],
+        normalised: Float[Tensor, "b 3 H W"],
     ) -> Float[Tensor, "b c h4 w4"]:
-        """Return logits at stride 4."""
+        """Return `coarse` logits enlarged to stride 4 and corrected."""
         edges = self.stem(normalised)
-        coarse = self.narrow(tokens).permute(0, 3, 1, 2)
-        coarse = functional.interpolate(coarse, edges.shape[-2:], mode="bilinear")
-        logits: Tensor = self.classify(self.fuse(torch.cat([edges, coarse], dim=1)))
+        narrow = self.narrow(tokens).permute(0, 3, 1, 2)
+        narrow, enlarged = (
+            functional.interpolate(maps, edges.shape[-2:], mode="bilinear")
+            for maps in (narrow, coarse)
+        )
+        logits: Tensor = enlarged + self.fuse(torch.cat([edges, narrow], dim=1))
         return logits
 
 
@@ -169,8 +191,14 @@ def quarter_layers(num_layers: int) -> tuple[int, ...]:
     return tuple(sorted({math.ceil(num_layers * quarter / 4) for quarter in (1, 2, 3, 4)}))
 
 
-def decoder_size(clip_width: int) -> tuple[int, int]:
-    """Width and transformer layers of the decoder: (256, 3) from ViT-B on, lighter below."""
+def decoder_size(clip_width: int) -> tuple[int, int, int]:
+    """Width, transformer layers and MLP ratio: as published from ViT-B on, lighter below."""
     if clip_width >= 512:
-        return 256, 3
-    return max(2, clip_width // 2 // _HEAD_WIDTH) * _HEAD_WIDTH, 2
+        return 256, 3, 4
+    return max(2, min(clip_width, 256) // _HEAD_WIDTH) * _HEAD_WIDTH, 1, 2
+
+
+def _start_at_zero(*layers: nn.Module) -> None:
+    for layer in layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.seg.clip_decoder import ClipDecoder, ContextLayer, decoder_size, quarter_layers
@@ -62,13 +63,25 @@ def test_only_the_decoder_learns_and_only_it_is_stored(decoder):
     assert optimised == {id(p) for n, p in decoder.named_parameters() if n in learning}
 
 
-def test_a_context_layer_reads_the_whole_grid(decoder):
+def test_a_context_layer_reads_the_whole_grid_once_trained():
     torch.manual_seed(0)
-    layer = ContextLayer(64)
+    layer = ContextLayer(64, 2)
     tokens = torch.randn(1, 3, 5, 64)
     changed = tokens.clone()
     changed[0, 2, 4] = torch.randn(64)  # in the odd corner that pooling must not drop
+    assert torch.equal(layer(tokens), tokens)
+    torch.nn.init.normal_(layer.merge.weight)
     assert not torch.allclose(layer(tokens)[0, 0, 0], layer(changed)[0, 0, 0])
+
+
+def test_an_untrained_decoder_is_a_classifier_of_tokens(decoder):
+    images = torch.rand(1, 3, 32, 32)
+    features = decoder.features(images)
+    parts = [layer(features[:, i]) for i, layer in enumerate(decoder.project)]
+    tokens = decoder.join(functional.gelu(torch.cat(parts, dim=-1)))
+    coarse = decoder.classify(tokens).permute(0, 3, 1, 2)
+    expected = functional.interpolate(coarse, (8, 8), mode="bilinear")
+    assert torch.allclose(decoder.decode(features, images), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -80,5 +93,5 @@ def test_quarters_of_the_depth(blocks, layers):
 
 def test_the_decoder_grows_with_clip():
     assert [decoder_size(width) for width in (64, 128, 384, 768, 1024)] == [
-        (64, 2), (64, 2), (192, 2), (256, 3), (256, 3),
+        (64, 1, 2), (128, 1, 2), (256, 1, 2), (256, 3, 4), (256, 3, 4),
     ]  # fmt: skip
