@@ -147,7 +147,9 @@ class TrainSegConfig:
     """How a segmentation network is trained from pseudo masks (or true masks, as a yardstick).
 
     `confidence_threshold`: pixels of pseudo masks below it are ignored (0 to 1).
-    `epochs` counts passes over the training split.
+    `epochs` counts passes over the training split, `warmup` is a share of them (0 to 1).
+    `scales`: range of the random enlargement of training pictures; 1 alone keeps their size and
+    lets the features of clip-decoder be cached. `pretrained`: file or torchvision's name.
     """
 
     name: str = "seg"
@@ -177,6 +179,13 @@ class TrainSegConfig:
         _choice("--targets", self.targets, ("pseudo", "gt"))
         _require(self.epochs > 0, f"--epochs is {self.epochs}.", "Use a positive number.")
         _require(self.batch_size > 0, "--batch-size is not positive.", "Use 1 or more.")
+        _require(self.crop > 0, f"--crop is {self.crop}.", "Use 1 or more.")
+        _fraction("--warmup", self.warmup)
+        _require(
+            bool(self.scales) and all(s > 0 for s in self.scales),
+            f"--scales is {list(self.scales)}.",
+            "Give one or more positive numbers.",
+        )
         _fraction("--confidence-threshold", self.confidence_threshold)
         _require(
             bool(self.name) and "/" not in self.name and self.name not in EVALUATE_WHAT,
@@ -231,7 +240,16 @@ _MICRO_CLIP = {"clip_model": "micro-clip", "clip_weights": "micro-clip"}
 _SCENES: dict[str, dict[str, Any]] = {
     "prepare-data": {"dataset": "scenes"},
     "gen-cam": _MICRO_CLIP,
-    "train-seg": {**_MICRO_CLIP, "arch": "clip-decoder"},
+    "train-seg": {
+        **_MICRO_CLIP,
+        "arch": "clip-decoder",
+        "epochs": 8.0,
+        "batch_size": 8,
+        "crop": 224,
+        "learning_rate": 3e-3,
+        "weight_decay": 0.01,
+        "warmup": 0.05,
+    },
 }
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
@@ -241,7 +259,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "prepare-data": {"dataset": "scenes", "train_images": 120, "val_images": 60},
         "train-seg": {**_SCENES["train-seg"], "epochs": 10.0},
     },
-    "voc": {"prepare-data": {"dataset": "voc"}},
+    "voc": {"prepare-data": {"dataset": "voc"}, "train-seg": {"scales": (0.5, 1.5)}},
 }
 """Preset -> command -> field -> value, applied above the defaults."""
 
