@@ -67,8 +67,12 @@ def train_seg(
     confidence_threshold: Annotated[
         float, typer.Option(metavar="0..1", help="Ignore pixels of pseudo masks below it.")
     ] = DEFAULTS.confidence_threshold,
-    scales: options.ScalesOption = list(map(str, DEFAULTS.scales)),
-    flip: options.FlipOption = DEFAULTS.flip,
+    scales: Annotated[
+        list[str], typer.Option(metavar="A,B", help="Range of random scales of the pictures.")
+    ] = list(map(str, DEFAULTS.scales)),
+    flip: Annotated[
+        bool, typer.Option("--flip/--no-flip", help="Mirror pictures at random.")
+    ] = DEFAULTS.flip,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of weights, order and crops.")
     ] = DEFAULTS.seed,
