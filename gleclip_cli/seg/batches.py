@@ -7,6 +7,7 @@ every step; `CachedBatches` keeps frozen CLIP features of every picture in memor
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -104,13 +105,14 @@ class _Draws(Dataset[_Drawn]):
 
 
 class AugmentedBatches:
-    """Reads, scales, crops and mirrors pictures for every step, in `workers` processes."""
+    """Reads, scales, crops and mirrors pictures for every step, in up to `workers` processes."""
 
     def __init__(
         self, order: Order, load: Load, augment: Augment, *, on_bad: OnBad, workers: int = 0
     ) -> None:
         self._order, self._load, self._augment = order, load, augment
-        self._on_bad, self._workers = on_bad, workers
+        # More processes than processors only take turns, each with a torch of its own in memory.
+        self._on_bad, self._workers = on_bad, min(workers, os.cpu_count() or 1)
 
     def steps(self, first: int, last: int) -> Iterator[Batch]:
         """Yield the batches of the steps from `first` to before `last`."""
