@@ -7,49 +7,12 @@ differ.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
-Rng = np.random.Generator
-
-
-@dataclass(frozen=True)
-class Part:
-    """Closed outlines of one colour; where outlines overlap the part has a hole (even-odd rule).
-
-    `tone` is `body`, `accent`, `dark`, `light` or `mark`: the colours of one figure.
-    """
-
-    outlines: tuple[Points, ...]
-    tone: str
-
-
-def _ellipse(x: float, y: float, rx: float, ry: float) -> Points:
-    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], axis=1)
-
-
-def _box(x0: float, y0: float, x1: float, y1: float) -> Points:
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-
-
-def _stroke(x0: float, y0: float, x1: float, y1: float, width: float) -> Points:
-    along = np.array([x1 - x0, y1 - y0])
-    across = np.array([-along[1], along[0]]) * width / 2 / max(float(np.hypot(*along)), 1e-9)
-    start, end = np.array([x0, y0]), np.array([x1, y1])
-    return np.stack([start + across, end + across, end - across, start - across])
-
-
-def _part(tone: str, *outlines: Points | list[tuple[float, float]]) -> Part:
-    return Part(tuple(np.asarray(o, dtype=np.float64) for o in outlines), tone)
-
-
-def _wheel(x: float, y: float, r: float) -> list[Part]:
-    return [_part("dark", _ellipse(x, y, r, r)), _part("light", _ellipse(x, y, r * 0.45, r * 0.45))]
+from gleclip_cli.datasets.scenes.backgrounds import Rng
+from gleclip_cli.datasets.scenes.shapes import Part, box, ellipse, part, stroke, wheel
 
 
 def _quadruped(rng: Rng) -> tuple[list[Part], float, float, float]:
@@ -57,38 +20,38 @@ def _quadruped(rng: Rng) -> tuple[list[Part], float, float, float]:
     length, height = rng.uniform(0.75, 1.25), rng.uniform(0.3, 0.48)
     leg, width = rng.uniform(0.28, 0.5), rng.uniform(0.07, 0.12)
     parts = [
-        _part(
+        part(
             "body",
-            _stroke(x * length, 0.1, x * length + rng.uniform(-0.1, 0.1), height / 2 + leg, width),
+            stroke(x * length, 0.1, x * length + rng.uniform(-0.1, 0.1), height / 2 + leg, width),
         )
         for x in (-0.4, -0.28, 0.28, 0.4)
     ]
-    parts.append(_part("body", _ellipse(0, 0, length / 2, height / 2)))
+    parts.append(part("body", ellipse(0, 0, length / 2, height / 2)))
     if rng.random() < 0.5:
         parts.append(
-            _part("accent", _ellipse(rng.uniform(-0.2, 0.2), 0.02, rng.uniform(0.08, 0.2), 0.1))
+            part("accent", ellipse(rng.uniform(-0.2, 0.2), 0.02, rng.uniform(0.08, 0.2), 0.1))
         )
     tail = rng.uniform(-0.35, 0.35)
-    parts.append(_part("body", _stroke(-length / 2 + 0.05, -0.02, -length / 2 - 0.25, tail, 0.06)))
+    parts.append(part("body", stroke(-length / 2 + 0.05, -0.02, -length / 2 - 0.25, tail, 0.06)))
     head_x, head_y = length / 2 + rng.uniform(0.08, 0.2), -height / 2 - rng.uniform(0.1, 0.3)
-    parts.append(_part("body", _stroke(length / 2 - 0.12, 0, head_x, head_y, 0.2)))
+    parts.append(part("body", stroke(length / 2 - 0.12, 0, head_x, head_y, 0.2)))
     radius = rng.uniform(0.15, 0.2)
-    parts.append(_part("body", _ellipse(head_x, head_y, radius, radius * 0.9)))
-    parts.append(_part("dark", _ellipse(head_x + 0.06, head_y - 0.03, 0.025, 0.03)))
+    parts.append(part("body", ellipse(head_x, head_y, radius, radius * 0.9)))
+    parts.append(part("dark", ellipse(head_x + 0.06, head_y - 0.03, 0.025, 0.03)))
     return parts, head_x, head_y, radius
 
 
 def _cat(rng: Rng) -> list[Part]:
     parts, x, y, r = _quadruped(rng)
     ears = [
-        _part(
+        part(
             "body",
             [(x + s * r * 0.95, y - r * 0.2), (x + s * r * 0.75, y - r * 2.0), (x, y - r * 0.7)],
         )
         for s in (-1, 1)
     ]
     inner = [
-        _part(
+        part(
             "mark",
             [
                 (x + s * r * 0.75, y - r * 0.6),
@@ -99,8 +62,7 @@ def _cat(rng: Rng) -> list[Part]:
         for s in (-1, 1)
     ]
     whiskers = [
-        _part("light", _stroke(x + r * 0.5, y + 0.05, x + r * 1.5, y + d, 0.015))
-        for d in (0.0, 0.1)
+        part("light", stroke(x + r * 0.5, y + 0.05, x + r * 1.5, y + d, 0.015)) for d in (0.0, 0.1)
     ]
     return [*ears, *parts, *inner, *whiskers]
 
@@ -109,23 +71,23 @@ def _dog(rng: Rng) -> list[Part]:
     parts, x, y, r = _quadruped(rng)
     return [
         *parts,
-        _part("body", _ellipse(x + r * 1.1, y + r * 0.35, r * 0.75, r * 0.42)),
-        _part("dark", _ellipse(x + r * 1.75, y + r * 0.2, r * 0.22, r * 0.2)),
-        _part("mark", _ellipse(x - r * 0.55, y + r * 0.35, r * 0.38, r * 0.95)),
+        part("body", ellipse(x + r * 1.1, y + r * 0.35, r * 0.75, r * 0.42)),
+        part("dark", ellipse(x + r * 1.75, y + r * 0.2, r * 0.22, r * 0.2)),
+        part("mark", ellipse(x - r * 0.55, y + r * 0.35, r * 0.38, r * 0.95)),
     ]
 
 
 def _big_quadruped(rng: Rng) -> tuple[list[Part], float, float, float]:
     parts, x, y, r = _quadruped(rng)
-    muzzle = _part("body", _ellipse(x + r * 0.9, y + r * 0.6, r * 0.8, r * 0.6))
-    nostril = _part("dark", _ellipse(x + r * 1.4, y + r * 0.6, 0.02, 0.025))
+    muzzle = part("body", ellipse(x + r * 0.9, y + r * 0.6, r * 0.8, r * 0.6))
+    nostril = part("dark", ellipse(x + r * 1.4, y + r * 0.6, 0.02, 0.025))
     return [*parts, muzzle, nostril], x, y, r
 
 
 def _cow(rng: Rng) -> list[Part]:
     parts, x, y, r = _big_quadruped(rng)
     horns = [
-        _part(
+        part(
             "light",
             [
                 (x + s * r * 0.2, y - r * 0.6),
@@ -136,7 +98,7 @@ def _cow(rng: Rng) -> list[Part]:
         )
         for s in (-1, 1)
     ]
-    udder = _part("mark", _ellipse(-0.12, 0.2, 0.1, 0.08))
+    udder = part("mark", ellipse(-0.12, 0.2, 0.1, 0.08))
     return [udder, *parts, *horns]
 
 
@@ -150,15 +112,15 @@ def _horse(rng: Rng) -> list[Part]:
         (x - r * 0.9, y + r * 1.0),
         (x - r * 0.1, y - r * 0.5),
     ]
-    return [*parts, _part("mark", mane)]
+    return [*parts, part("mark", mane)]
 
 
 def _vehicle(rng: Rng) -> tuple[list[Part], float, float]:
     """Lower box and wheels; returns them with half the length and the height of the roof line."""
     half, height = rng.uniform(0.5, 0.8), rng.uniform(0.18, 0.32)
     radius = rng.uniform(0.1, 0.14)
-    wheels = [w for x in (-0.6, 0.6) for w in _wheel(x * half, height / 2 + 0.02, radius)]
-    body = _part("body", _box(-half, -height / 2, half, height / 2))
+    wheels = [w for x in (-0.6, 0.6) for w in wheel(x * half, height / 2 + 0.02, radius)]
+    body = part("body", box(-half, -height / 2, half, height / 2))
     return [body, *wheels], half, -height / 2
 
 
@@ -172,35 +134,33 @@ def _car(rng: Rng) -> list[Part]:
         (front * half, top),
     ]
     glass = [(c[0] * 0.85 - 0.01, c[1] * 0.9 + top * 0.12) for c in cabin]
-    light = _part("mark", _ellipse(half * 0.95, top + 0.08, 0.05, 0.05))
-    return [_part("body", cabin), _part("light", glass), *parts, light]
+    light = part("mark", ellipse(half * 0.95, top + 0.08, 0.05, 0.05))
+    return [part("body", cabin), part("light", glass), *parts, light]
 
 
 def _bus(rng: Rng) -> list[Part]:
     parts, half, top = _vehicle(rng)
     rise = rng.uniform(0.2, 0.34)
-    upper = _part("body", _box(-half, top - rise, half, top + 0.02))
+    upper = part("body", box(-half, top - rise, half, top + 0.02))
     count = int(rng.integers(3, 6))
     edges = np.linspace(-half * 0.92, half * 0.92, count + 1)
     gap = (edges[1] - edges[0]) * 0.12
     windows = [
-        _part("light", _box(a + gap, top - rise * 0.8, b - gap, top - rise * 0.15))
+        part("light", box(a + gap, top - rise * 0.8, b - gap, top - rise * 0.15))
         for a, b in pairwise(edges)
     ]
-    sign = _part("mark", _box(half * 0.45, top - rise - 0.07, half * 0.95, top - rise))
+    sign = part("mark", box(half * 0.45, top - rise - 0.07, half * 0.95, top - rise))
     return [upper, *windows, *parts, sign]
 
 
 def _train(rng: Rng) -> list[Part]:
     half, height = rng.uniform(0.65, 0.95), rng.uniform(0.26, 0.36)
-    boiler = _part("body", _box(-half, -height / 2, half, height / 2))
-    cab = _part("accent", _box(-half, -height * 1.1, -half * 0.45, height / 2))
-    window = _part("light", _box(-half * 0.85, -height * 0.9, -half * 0.6, -height * 0.4))
-    wheels = [
-        w for x in np.linspace(-0.8, 0.8, 5) for w in _wheel(x * half, height / 2 + 0.05, 0.1)
-    ]
+    boiler = part("body", box(-half, -height / 2, half, height / 2))
+    cab = part("accent", box(-half, -height * 1.1, -half * 0.45, height / 2))
+    window = part("light", box(-half * 0.85, -height * 0.9, -half * 0.6, -height * 0.4))
+    wheels = [w for x in np.linspace(-0.8, 0.8, 5) for w in wheel(x * half, height / 2 + 0.05, 0.1)]
     x = half * 0.65
-    chimney = _part(
+    chimney = part(
         "mark",
         [
             (x - 0.05, -height / 2),
@@ -209,44 +169,42 @@ def _train(rng: Rng) -> list[Part]:
             (x + 0.07, -height / 2),
         ],
     )
-    buffer = _part(
-        "dark", [(half, 0.05), (half + 0.14, height / 2 + 0.1), (half, height / 2 + 0.1)]
-    )
+    buffer = part("dark", [(half, 0.05), (half + 0.14, height / 2 + 0.1), (half, height / 2 + 0.1)])
     return [boiler, cab, window, *wheels, chimney, buffer]
 
 
 def _boat(rng: Rng) -> list[Part]:
     half, depth = rng.uniform(0.5, 0.8), rng.uniform(0.18, 0.3)
-    hull = _part(
+    hull = part(
         "body",
         [(-half, 0), (half, 0), (half * rng.uniform(0.55, 0.8), depth), (-half * 0.7, depth)],
     )
     tall, x = rng.uniform(0.6, 1.0), rng.uniform(-0.15, 0.1)
-    mast = _part("dark", _stroke(x, 0.02, x, -tall, 0.04))
+    mast = part("dark", stroke(x, 0.02, x, -tall, 0.04))
     parts = [hull, mast]
     if rng.random() < 0.7:
         parts.append(
-            _part("light", [(x + 0.03, -tall * 0.95), (x + 0.03, -0.08), (x + half * 0.8, -0.08)])
+            part("light", [(x + 0.03, -tall * 0.95), (x + 0.03, -0.08), (x + half * 0.8, -0.08)])
         )
     else:
-        parts.append(_part("accent", _box(x + 0.06, -0.22, x + half * 0.6, 0)))
-    return [*parts, _part("mark", [(x, -tall - 0.16), (x - 0.26, -tall - 0.07), (x, -tall + 0.02)])]
+        parts.append(part("accent", box(x + 0.06, -0.22, x + half * 0.6, 0)))
+    return [*parts, part("mark", [(x, -tall - 0.16), (x - 0.26, -tall - 0.07), (x, -tall + 0.02)])]
 
 
 def _aeroplane(rng: Rng) -> list[Part]:
     half, thick = rng.uniform(0.6, 0.85), rng.uniform(0.09, 0.14)
     span = rng.uniform(0.35, 0.6)
-    fin = _part(
+    fin = part(
         "mark", [(-half * 0.95, 0), (-half * 1.12, -0.36), (-half * 0.85, -0.36), (-half * 0.6, 0)]
     )
-    body = _part("body", _ellipse(0, 0, half, thick))
-    far = _part(
+    body = part("body", ellipse(0, 0, half, thick))
+    far = part(
         "accent",
         [(0.1, -thick * 0.5), (-0.16, -span * 0.7), (-0.28, -span * 0.7), (-0.16, -thick * 0.5)],
     )
-    near = _part("accent", [(0.16, thick * 0.2), (-0.2, span), (-0.36, span), (-0.14, thick * 0.2)])
+    near = part("accent", [(0.16, thick * 0.2), (-0.2, span), (-0.36, span), (-0.14, thick * 0.2)])
     windows = [
-        _part("dark", _ellipse(x * half, -thick * 0.25, 0.025, 0.03)) for x in (0.0, 0.2, 0.4, 0.6)
+        part("dark", ellipse(x * half, -thick * 0.25, 0.025, 0.03)) for x in (0.0, 0.2, 0.4, 0.6)
     ]
     return [far, fin, body, near, *windows]
 
@@ -255,9 +213,9 @@ def _bird(rng: Rng) -> list[Part]:
     length, height = rng.uniform(0.3, 0.42), rng.uniform(0.18, 0.27)
     x, y, r = length * 0.95, -height * rng.uniform(0.8, 1.3), rng.uniform(0.12, 0.16)
     legs = [
-        _part("dark", _stroke(s, height * 0.8, s + 0.03, height + 0.2, 0.035)) for s in (-0.05, 0.1)
+        part("dark", stroke(s, height * 0.8, s + 0.03, height + 0.2, 0.035)) for s in (-0.05, 0.1)
     ]
-    tail = _part(
+    tail = part(
         "accent",
         [
             (-length * 0.8, -0.05),
@@ -266,7 +224,7 @@ def _bird(rng: Rng) -> list[Part]:
             (-length * 0.7, 0.1),
         ],
     )
-    wing = _part(
+    wing = part(
         "accent",
         [
             (length * 0.35, -height * 0.3),
@@ -274,7 +232,7 @@ def _bird(rng: Rng) -> list[Part]:
             (-length * 0.3, height * 0.4),
         ],
     )
-    beak = _part(
+    beak = part(
         "mark",
         [(x + r * 0.7, y - r * 0.45), (x + r * 2.3, y + r * 0.1), (x + r * 0.7, y + r * 0.5)],
     )
@@ -282,16 +240,16 @@ def _bird(rng: Rng) -> list[Part]:
         *legs,
         tail,
         beak,
-        _part("body", _ellipse(0, 0, length, height)),
-        _part("body", _ellipse(x, y, r, r)),
+        part("body", ellipse(0, 0, length, height)),
+        part("body", ellipse(x, y, r, r)),
         wing,
-        _part("dark", _ellipse(x + 0.04, y - 0.03, 0.025, 0.025)),
+        part("dark", ellipse(x + 0.04, y - 0.03, 0.025, 0.025)),
     ]
 
 
 def _bicycle(rng: Rng) -> list[Part]:
     gap, r, t = rng.uniform(0.36, 0.46), rng.uniform(0.26, 0.32), rng.uniform(0.05, 0.075)
-    tyres = [_part("dark", _ellipse(x, 0, r, r), _ellipse(x, 0, r - t, r - t)) for x in (-gap, gap)]
+    tyres = [part("dark", ellipse(x, 0, r, r), ellipse(x, 0, r - t, r - t)) for x in (-gap, gap)]
     top = -rng.uniform(0.28, 0.4)
     frame = [
         (-gap, 0, -0.12, top),
@@ -301,9 +259,9 @@ def _bicycle(rng: Rng) -> list[Part]:
         (-0.12, top, gap * 0.75, top),
         (gap * 0.72, top - 0.12, gap, 0),
     ]
-    strokes = [_part("body", _stroke(*line, t)) for line in frame]
-    saddle = _part("mark", _box(-0.24, top - 0.1, -0.02, top - 0.03))
-    bar = _part("mark", _stroke(gap * 0.5, top - 0.16, gap * 0.95, top - 0.11, 0.06))
+    strokes = [part("body", stroke(*line, t)) for line in frame]
+    saddle = part("mark", box(-0.24, top - 0.1, -0.02, top - 0.03))
+    bar = part("mark", stroke(gap * 0.5, top - 0.16, gap * 0.95, top - 0.11, 0.06))
     return [*tyres, *strokes, saddle, bar]
 
 
@@ -311,18 +269,17 @@ def _chair(rng: Rng) -> list[Part]:
     half, leg, tall = rng.uniform(0.26, 0.36), rng.uniform(0.4, 0.55), rng.uniform(0.5, 0.7)
     t = rng.uniform(0.06, 0.09)
     legs = [
-        _part("body", _stroke(x * half, 0, x * half * 1.1, leg, t))
-        for x in (-0.9, -0.35, 0.45, 0.9)
+        part("body", stroke(x * half, 0, x * half * 1.1, leg, t)) for x in (-0.9, -0.35, 0.45, 0.9)
     ]
-    posts = [_part("body", _stroke(-half * x, 0, -half * x - 0.06, -tall, t)) for x in (0.95, 0.1)]
+    posts = [part("body", stroke(-half * x, 0, -half * x - 0.06, -tall, t)) for x in (0.95, 0.1)]
     slats = [
-        _part(
+        part(
             "mark",
-            _stroke(-half - 0.02 - 0.05 * k, -tall * k, -half * 0.05 - 0.05 * k, -tall * k, 0.07),
+            stroke(-half - 0.02 - 0.05 * k, -tall * k, -half * 0.05 - 0.05 * k, -tall * k, 0.07),
         )
         for k in (0.35, 0.62, 0.9)
     ]
-    return [*legs, *posts, _part("body", _box(-half * 1.1, -0.06, half * 1.1, 0.06)), *slats]
+    return [*legs, *posts, part("body", box(-half * 1.1, -0.06, half * 1.1, 0.06)), *slats]
 
 
 FIGURES: dict[str, Callable[[Rng], list[Part]]] = {
@@ -346,17 +303,17 @@ def draw_distractor(rng: Rng) -> list[Part]:
     """Return a thing of no class: a ball, crate, pole or blob in the same colours as figures."""
     kind = int(rng.integers(4))
     if kind == 0:
-        return [_part("body", _ellipse(0, 0, 0.5, 0.5)), _part("accent", _ellipse(0, 0, 0.5, 0.15))]
+        return [part("body", ellipse(0, 0, 0.5, 0.5)), part("accent", ellipse(0, 0, 0.5, 0.15))]
     if kind == 1:
         return [
-            _part("body", _box(-0.5, -0.4, 0.5, 0.4)),
-            _part("dark", _stroke(-0.5, -0.4, 0.5, 0.4, 0.07)),
+            part("body", box(-0.5, -0.4, 0.5, 0.4)),
+            part("dark", stroke(-0.5, -0.4, 0.5, 0.4, 0.07)),
         ]
     if kind == 2:
         return [
-            _part("body", _box(-0.06, -0.8, 0.06, 0.8)),
-            _part("mark", _box(-0.25, -0.8, 0.25, -0.55)),
+            part("body", box(-0.06, -0.8, 0.06, 0.8)),
+            part("mark", box(-0.25, -0.8, 0.25, -0.55)),
         ]
     angle = np.sort(rng.uniform(0, 2 * np.pi, 8))
     radius = rng.uniform(0.25, 0.6, 8)
-    return [_part("body", np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1))]
+    return [part("body", np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1))]

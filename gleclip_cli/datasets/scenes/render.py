@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gleclip_cli.datasets.scenes.backgrounds import Image, Rng, draw_background, noise
-from gleclip_cli.datasets.scenes.figures import FIGURES, Part, draw_distractor
+from gleclip_cli.datasets.scenes.figures import FIGURES, draw_distractor
+from gleclip_cli.datasets.scenes.shapes import Part
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (190, 52, 46),
