@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from gleclip_cli.datasets.scenes import BACKGROUNDS, CLASSES, VIEW_SIZE, draw_scene, with_article
@@ -28,16 +29,39 @@ NOUN_CAPTIONS = [f"a photo of {n}" for n in (*map(with_article, CLASSES), *BACKG
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-def build_model(patch_dropout: float) -> CLIP:
+def build_model() -> CLIP:
     """Return an untrained micro-CLIP."""
-    vision = {**MODEL["vision_cfg"], "patch_dropout": patch_dropout}
-    return CLIP(MODEL["embed_dim"], vision_cfg=vision, text_cfg=MODEL["text_cfg"])
+    return CLIP(MODEL["embed_dim"], vision_cfg=MODEL["vision_cfg"], text_cfg=MODEL["text_cfg"])
 
 
 def normalised(images: Tensor) -> Tensor:
     """Scale uint8 images (b, 3, H, W) to [0, 1] and normalise them as CLIP does."""
     mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
     return (images.float() / 255 - mean) / std
+
+
+def window(visual: VisionTransformer, side: int, corner: tuple[int, int]) -> Tensor:
+    """Return the position embeddings (side * side, c) of a square of patches, CLS left out.
+
+    `corner` is the row and column of its first patch in the network's own grid.
+    """
+    rows, columns = visual.grid_size
+    grid: Tensor = visual.positional_embedding[1:].view(rows, columns, -1)
+    row, column = corner
+    return grid[row : row + side, column : column + side].flatten(0, 1)
+
+
+def embed_images(visual: VisionTransformer, images: Tensor, positions: Tensor) -> Tensor:
+    """Embed normalised images (b, 3, H, W) as if they lay at `positions`; (b, c), normalised.
+
+    With the positions of the whole grid this is the network's own forward pass.
+    """
+    patches = visual.conv1(images).flatten(2).transpose(1, 2)
+    cls = visual.class_embedding + visual.positional_embedding[0]
+    cls = cls.to(patches.dtype).expand(len(patches), 1, -1)
+    tokens = torch.cat([cls, patches + positions.to(patches.dtype)], dim=1)
+    tokens = visual.transformer(visual.ln_pre(tokens))
+    return nn.functional.normalize(visual.ln_post(tokens[:, 0]) @ visual.proj, dim=-1)
 
 
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, captions: list[str]) -> Tensor:

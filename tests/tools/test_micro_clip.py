@@ -9,9 +9,12 @@ from gleclip_cli.datasets.scenes import BACKGROUNDS, CLASSES
 from gleclip_cli.tools.micro_clip import (
     NOUN_CAPTIONS,
     NOUNS,
+    build_model,
     contrastive_loss,
+    embed_images,
     noun_loss,
     nouns_of,
+    window,
 )
 
 SCALE = torch.tensor(5.0)
@@ -60,3 +63,18 @@ def test_the_noun_loss_is_a_cross_entropy_against_the_denied() -> None:
 def test_noun_captions_read_like_captions() -> None:
     assert NOUN_CAPTIONS[0] == "a photo of an aeroplane"
     assert NOUN_CAPTIONS[-1] == f"a photo of {BACKGROUNDS[-1]}"
+
+
+def test_a_window_of_the_whole_grid_is_the_networks_own_forward_pass() -> None:
+    model = build_model().eval()
+    images = torch.rand(2, 3, 112, 112)
+    with torch.no_grad():
+        expected = model.encode_image(images, normalize=True)
+        own = embed_images(model.visual, images, window(model.visual, 14, (0, 0)))
+    assert torch.allclose(own, expected, atol=1e-5)
+
+
+def test_a_window_takes_the_positions_of_its_patches() -> None:
+    visual = build_model().visual
+    positions = window(visual, 2, (3, 5))
+    assert torch.equal(positions, visual.positional_embedding[1:][[47, 48, 61, 62]])

@@ -11,7 +11,7 @@ from gleclip_cli.model.clip import load_clip
 from gleclip_cli.tools import train_micro_clip
 from gleclip_cli.tools.train_micro_clip import Recipe, Training
 
-TOY = Recipe(samples=12, batch_size=3, warmup_steps=2, nouns_from=6, dense_share=0.25)
+TOY = Recipe(close_ups=6, views=6, batch_size=3, warmup_steps=2)
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def quick_record(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_rate_rises_stays_and_falls() -> None:
-    recipe = Recipe(samples=1000, batch_size=10, warmup_steps=10, decay_share=0.2)
+    recipe = Recipe(close_ups=700, views=300, batch_size=10, warmup_steps=10, decay_share=0.2)
     rates = [recipe.rate(step) / recipe.learning_rate for step in range(recipe.steps())]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9:80] == pytest.approx([1.0] * 71)
@@ -49,7 +49,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     resumed = load_file(tmp_path / "cut" / "weights.safetensors")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     record = json.loads((tmp_path / "cut" / "provenance.json").read_text())
-    assert record["samples_seen"] == 12
+    assert record["pictures_seen"] == 12
 
 
 def test_the_result_loads_like_any_clip(tmp_path: Path) -> None:
@@ -61,3 +61,13 @@ def test_the_result_loads_like_any_clip(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = training.model.eval().encode_text(words, normalize=True)
     assert torch.allclose(clip.encode_texts(words), expected, atol=5e-3)  # stored as half
+
+
+def test_a_training_starts_from_other_weights_and_records_whose(tmp_path: Path) -> None:
+    Training(TOY, tmp_path / "first", "cpu").save()
+    second = Training(TOY, tmp_path / "second", "cpu", start=tmp_path / "first")
+    first = load_file(tmp_path / "first" / "weights.safetensors")
+    state = second.model.state_dict()
+    assert all(torch.equal(first[name].float(), state[name]) for name in first)
+    earlier = json.loads((tmp_path / "first" / "provenance.json").read_text())
+    assert second.record()["started_from"] == earlier

@@ -10,9 +10,11 @@ from gleclip_cli.datasets.scenes.backgrounds import TYPICAL
 from gleclip_cli.datasets.scenes.captions import with_article
 from gleclip_cli.datasets.scenes.world import (
     CLASSES,
+    CLOSE_UP_SIZE,
     SIZES,
     VIEW_SIZE,
     Scene,
+    draw_close_up,
     draw_scene,
     draw_view,
     scene_id,
@@ -24,9 +26,11 @@ BACKGROUNDS = tuple(TYPICAL)
 __all__ = [
     "BACKGROUNDS",
     "CLASSES",
+    "CLOSE_UP_SIZE",
     "SIZES",
     "VIEW_SIZE",
     "Scene",
+    "draw_close_up",
     "draw_scene",
     "draw_view",
     "scene_id",
