@@ -9,7 +9,7 @@ from typing import Any
 
 from gleclip_cli.errors import UsageError
 
-DATASETS = ("scenes", "voc")
+DATASETS = ("scenes", "voc", "coco", "folder")
 CAM_METHODS = ("clip-es", "similarity")
 CALIBRATIONS = ("none", "maskclip", "svc")
 REFINE_STEPS = ("caa", "par")
@@ -49,10 +49,14 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareDataConfig:
-    """Where the data set is, or how many scenes to draw."""
+    """Where the data set is, or how many scenes to draw.
+
+    `classes` is a class table (TOML) to use in place of the data set's own.
+    """
 
     dataset: str = "scenes"
     data: str = ""
+    classes: str = ""
     train_images: int = 600
     val_images: int = 200
     seed: int = 0
@@ -62,6 +66,7 @@ class PrepareDataConfig:
         _choice("--dataset", self.dataset, DATASETS)
         if self.dataset == "scenes":
             _require(not self.data, "scenes are drawn, not read.", "Leave out --data.")
+            _require(not self.classes, "scenes have classes of their own.", "Leave out --classes.")
             _require(
                 self.train_images > 0 and self.val_images > 0,
                 "scenes needs at least one image per split.",

@@ -26,6 +26,14 @@ class RunDir:
         folder = self.root / stage
         return folder / safe_name(name) if name else folder
 
+    def drawn_masks(self) -> Path:
+        """Folder of the masks that `prepare_data` draws from outlines or matrices."""
+        return self.output("prepare_data") / "masks"
+
+    def verified(self) -> Path:
+        """Notebook of the pictures that `prepare_data` need not open again."""
+        return self.root / "cache" / "verified.json"
+
     def cam(self, split: str, image_id: str) -> Path:
         """Maps of one image; 256 folders keep directories small."""
         first = hashlib.sha256(os.fsencode(image_id)).hexdigest()[:2]

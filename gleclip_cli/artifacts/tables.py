@@ -42,7 +42,9 @@ class PreparedData:
         self._folder = run.output("prepare_data")
         facts = read_json(self._folder / "dataset.json")
         self.dataset = str(facts["dataset"])
-        self.vocabulary = str(facts["vocabulary"])
+        table = str(facts["vocabulary"])
+        own = table.endswith(".toml")  # a class table of one's own is kept in the run
+        self.vocabulary = str(self._folder / table) if own else table
         # A root inside the run is stored relative to it, so that a run can be moved.
         self.root = run.root.absolute() / str(facts["root"])
         self._splits = tuple(facts["splits"])
@@ -146,13 +148,18 @@ def save_prepared(
     root: Path,
     records: Mapping[str, Mapping[str, ImageRecord]],
     labels: Mapping[str, Mapping[str, Sequence[int]]],
+    class_table: str = "",
 ) -> list[Path]:
     """Write lists, labels and image records by split, and last dataset.json.
 
-    Returns the files, for `Stage.finish`.
+    `class_table`: the TOML text of a table that does not ship with the program; `vocabulary` is
+    then the name of the file that keeps it. Returns the files, for `Stage.finish`.
     """
     folder = run.output("prepare_data")
     written = []
+    if class_table:
+        written.append(folder / vocabulary)
+        write_text(folder / vocabulary, class_table)
     for split, images in records.items():
         name = safe_name(split)
         ids = sorted(images)

@@ -27,6 +27,13 @@ DataOption = Annotated[
         help="The user's data; for voc the VOCdevkit, VOC2012 or their parent. Never written to.",
     ),
 ]
+ClassesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Classes, prompts and background words in place of the data set's own.",
+    ),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(

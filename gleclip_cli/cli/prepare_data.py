@@ -17,6 +17,7 @@ def prepare_data(
     run: options.RunOption = None,
     dataset: options.DatasetOption = DEFAULTS.dataset,
     data: options.DataOption = DEFAULTS.data,
+    classes: options.ClassesOption = DEFAULTS.classes,
     config: options.ConfigOption = None,
     train_images: Annotated[
         int, typer.Option(metavar="N", help="Training scenes to draw.")

@@ -5,13 +5,14 @@ Every rule returns its faults as `Problem`s, so that all of them can be told at 
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.photos import Photo, load_photo
@@ -24,6 +25,7 @@ _LEAVE_OUT = "Or leave such images out with `--on-bad skip`."
 _CORRECT = "Correct this and run the same command again."
 
 Size = tuple[int, int]
+Mask = NDArray[np.uint8]
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -43,12 +45,25 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A mask that is stored as something else than a picture: outlines, run lengths, a matrix.
+
+    `file` is where a drawn mask is kept, below the masks of the run; `source` the file it comes
+    from, for messages; `draw` gives it as uint8 (H, W) and may raise `BadInput`.
+    """
+
+    file: Path
+    source: Path
+    draw: Callable[[], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
 class Picture:
     """One picture and the masks that belong to it (None: there is none), by split."""
 
     image_id: str
     image: Path
-    masks: Mapping[str, Path | None]
+    masks: Mapping[str, Path | Drawing | None]
 
 
 @dataclass(frozen=True)
@@ -113,45 +128,50 @@ def check_case(ids: Iterable[str]) -> list[Problem]:
     ]
 
 
-def check_picture(picture: Picture, classes: int) -> Checked:
-    """Decode one picture and its masks completely and compare them."""
-    masks = sorted({path for path in picture.masks.values() if path})
+def check_picture(
+    picture: Picture, classes: int, keep: Callable[[Drawing, Mask], None] | None = None
+) -> Checked:
+    """Decode one picture and its masks completely and compare them; `keep` gets drawn masks."""
+    problems: list[Problem] = []
+    photo = None
     try:
         photo = load_photo(picture.image)
     except BadInput as error:
-        problems = [Problem(error.cause, error.remedy, picture.image_id)]
-        for mask in masks:
-            problems += _check_mask(picture.image_id, mask, None, classes)
+        problems.append(Problem(error.cause, error.remedy, picture.image_id))
+    for source in {mask: None for mask in picture.masks.values() if mask}:
+        where = printable(source if isinstance(source, Path) else source.source)
+        try:
+            mask = load_label_image(source) if isinstance(source, Path) else source.draw()
+        except BadInput as error:
+            problems.append(Problem(error.cause, error.remedy, picture.image_id))
+            continue
+        faults = [*_size_fault(mask, photo), *_value_fault(mask, classes)]
+        problems += [Problem(f"{where} {c}", remedy, picture.image_id) for c, remedy in faults]
+        if isinstance(source, Drawing) and keep and not faults:
+            keep(source, mask)
+    if photo is None:
         return Checked(picture, problems=tuple(problems))
-    problems = []
-    for mask in masks:
-        problems += _check_mask(picture.image_id, mask, photo, classes)
     size = (photo.image.shape[0], photo.image.shape[1])
     return Checked(picture, size, photo.sha256, photo.notes, tuple(problems))
 
 
-def _check_mask(image_id: str, path: Path, photo: Photo | None, classes: int) -> list[Problem]:
-    """Compare one mask with its picture, if that is known, and with the class table."""
-    try:
-        mask = load_label_image(path)
-    except BadInput as error:
-        return [Problem(error.cause, error.remedy, image_id)]
-    problems, where = [], printable(path)
+def _size_fault(mask: Mask, photo: Photo | None) -> Iterator[tuple[str, str]]:
     if photo and mask.shape != photo.image.shape[:2]:
         turned = " It fits the picture as stored, before its EXIF orientation."
         cause = (
-            f"{where} is {mask.shape[1]} x {mask.shape[0]}, "
+            f"is {mask.shape[1]} x {mask.shape[0]}, "
             f"its picture {photo.image.shape[1]} x {photo.image.shape[0]}."
             f"{turned if mask.shape == photo.unrotated_size else ''}"
         )
-        remedy = "Give every picture a mask of its own size."
-        problems.append(Problem(cause, remedy, image_id))
+        yield cause, "Give every picture a mask of its own size."
+
+
+def _value_fault(mask: Mask, classes: int) -> Iterator[tuple[str, str]]:
     values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
     wrong = [str(value) for value in values if classes < value != IGNORE_INDEX]
     if wrong:
-        cause = f"{where} holds {', '.join(wrong[:5])}: not in 0..{classes} or 255."
-        problems.append(Problem(cause, "Use indexed masks with class ids as values.", image_id))
-    return problems
+        cause = f"holds {', '.join(wrong[:5])}: not in 0..{classes} or 255."
+        yield cause, "Use indexed masks with class ids as values."
 
 
 def in_threads(

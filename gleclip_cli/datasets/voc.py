@@ -1,24 +1,20 @@
-"""The VOC2012 layout: pictures, labels and masks of every split, read and verified.
+"""The VOC2012 layout: pictures, labels and masks of every split, as its files describe them.
 
 Image-level labels are the objects listed in `Annotations` (difficult and truncated ones too),
 never masks. Masks come from `SegmentationClassAug` for trainaug, from `SegmentationClass` for
 train and val; without them everything but scoring works.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from gleclip_cli.artifacts.run_dir import printable
-from gleclip_cli.artifacts.tables import ImageRecord
-from gleclip_cli.datasets import integrity
-from gleclip_cli.datasets.integrity import Checked, Picture, Problem
+from gleclip_cli.datasets.integrity import Picture, Problem
+from gleclip_cli.datasets.source import Source
 from gleclip_cli.datasets.voc_annotation import read_object_names
-from gleclip_cli.datasets.voc_lists import Listing, files_by_name
-from gleclip_cli.datasets.vocabulary import Vocabulary
+from gleclip_cli.datasets.voc_lists import Listing, files_by_name, list_images
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import BadInput
-from gleclip_cli.progress import SILENT, Progress
 
 _MASKS = {
     "train": "SegmentationClass",
@@ -28,58 +24,22 @@ _MASKS = {
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
 
 
-@dataclass(frozen=True)
-class VocIndex:
-    """What a data set holds: per split the good ids, their labels (1-based ids) and files.
+def read_voc(data: Path, classes: Vocabulary | None = None, *, limit: int | None = None) -> Source:
+    """Read the lists, annotations and folders of a VOC2012; `limit` ids of every split at most.
 
-    `problems` are the faults found; images named by them stand in no split.
-    `notes` counts what was odd about image files that are used all the same.
-    """
-
-    root: Path
-    labels: dict[str, dict[str, list[int]]]
-    records: dict[str, dict[str, ImageRecord]]
-    problems: tuple[Problem, ...]
-    notes: Counter[str]
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Id of every good image -> SHA-256 of its file."""
-        return {n: record.sha256 for table in self.records.values() for n, record in table.items()}
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Different images, those that list no object (test aside); images and masks by split."""
-        tables = [table for split, table in self.labels.items() if split != "test"]
-        empty = {name for table in tables for name, ids in table.items() if not ids}
-        images = set().union(*self.records.values())
-        counts = {"images": len(images), "without_objects": len(empty)}
-        for split, table in self.records.items():
-            counts[split] = len(table)
-            counts[f"{split}_masks"] = sum(record.mask is not None for record in table.values())
-        return counts
-
-
-def index_voc(
-    listing: Listing, vocabulary: Vocabulary, *, workers: int = 0, progress: Progress = SILENT
-) -> VocIndex:
-    """Read and verify everything that is listed; faults are collected, not raised.
+    `classes` takes the place of VOC's own twenty.
 
     Raises:
-        BadInput: a folder cannot be read.
+        BadInput: no VOC2012, no lists, or a folder that cannot be read.
+        UsageError: a list names no image.
     """
+    vocabulary = classes or load_vocabulary("voc")
+    listing = list_images(data, limit=limit)
     names = listing.image_ids
     labels, unlabelled = _read_labels(listing, names, vocabulary)
     pictures, missing = _find_pictures(listing, names)
-    checked = integrity.in_threads(
-        lambda picture: integrity.check_picture(picture, len(vocabulary.classes)),
-        pictures,
-        workers=workers,
-        progress=progress,
-        label="Checking images",
-    )
-    faults = [problem for one in checked for problem in one.problems]
-    return _assemble(listing, labels, checked, [*listing.problems, *unlabelled, *missing, *faults])
+    problems = (*listing.problems, *unlabelled, *missing)
+    return Source(listing.root, vocabulary, listing.splits, labels, pictures, problems)
 
 
 def _read_labels(
@@ -143,38 +103,3 @@ def _find_pictures(listing: Listing, names: Sequence[str]) -> tuple[list[Picture
             cause = f"{printable(root / 'JPEGImages' / name)}.jpg is missing."
             problems.append(Problem(cause, "Add the image, or take the id off the lists.", name))
     return pictures, problems
-
-
-def _assemble(
-    listing: Listing,
-    labels: Mapping[str, list[int]],
-    checked: Sequence[Checked],
-    problems: Sequence[Problem],
-) -> VocIndex:
-    splits = listing.splits
-    bad = {problem.image_id for problem in problems}
-    good = {c.picture.image_id: c for c in checked if c.picture.image_id not in bad}
-    notes = Counter(note for one in good.values() for note in one.notes)
-    for split in ("train", "trainaug"):
-        if shared := set(splits.get(split, ())).intersection(splits.get("val", ())):
-            notes[f"in {split} and in val"] = len(shared)
-    records = {
-        split: {
-            name: ImageRecord(
-                image=one.picture.image,
-                mask=one.picture.masks.get(split),
-                size=one.size,
-                sha256=one.sha256,
-            )
-            for name in ids
-            if (one := good.get(name))
-        }
-        for split, ids in splits.items()
-    }
-    return VocIndex(
-        root=listing.root,
-        labels={s: {name: labels.get(name, []) for name in of} for s, of in records.items()},
-        records=records,
-        problems=tuple(problems),
-        notes=notes,
-    )

@@ -8,13 +8,14 @@ name otherwise) and `palette` (colours [r, g, b] of labels 0, 1, 2 ...; VOC's ru
 import difflib
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import UsageError
 from gleclip_cli.resources import data_file
 
@@ -29,7 +30,8 @@ _OPTIONAL = {"prompts", "palette"}
 class Vocabulary:
     """The classes of a data set; class id = index + 1, because 0 is background.
 
-    `prompts` holds one text per class, synonyms applied; `palette` is uint8 (256, 3).
+    `prompts` holds one text per class, synonyms applied; `palette` is uint8 (256, 3); `text` is
+    the TOML of a table that does not ship with the program.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Vocabulary:
     templates: tuple[str, ...]
     background_texts: tuple[str, ...]
     palette: NDArray[np.uint8] = field(compare=False, repr=False)
+    text: str = field(default="", compare=False, repr=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -50,18 +53,21 @@ class Vocabulary:
 
 
 def load_vocabulary(name: str) -> Vocabulary:
-    """Read the class table `name` that ships with the program.
+    """Read the class table `name` that ships with the program, or a TOML file of one's own.
 
     Raises:
         UsageError: no such table, or a table that contradicts itself.
     """
+    if name.endswith(".toml"):
+        return read_vocabulary(Path(name))
     folder = data_file("classes", "voc.toml").parent
     known = sorted(path.stem for path in folder.glob("*.toml"))
     if name not in known:
         raise UsageError(
-            f"There is no class table {name!r}.", f"Choose one of: {', '.join(known)}."
+            f"There is no class table {name!r}.",
+            f"Choose one of: {', '.join(known)}; or name a TOML file.",
         )
-    return read_vocabulary(folder / f"{name}.toml")
+    return replace(read_vocabulary(folder / f"{name}.toml"), text="")
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -71,12 +77,27 @@ def read_vocabulary(path: Path) -> Vocabulary:
         UsageError: the file is no TOML, lacks a key, or contradicts itself.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name} is not valid TOML: {error}.", "Correct it.") from error
+        return parse_vocabulary(path.read_text(encoding="utf-8"), path.name)
+    except OSError as error:
+        cause = f"The class table {printable(path)} cannot be read: {error.strerror}."
+        raise UsageError(cause, "Name an existing file.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path.name} is not UTF-8: {error}.", "Save it as UTF-8.") from error
+
+
+def parse_vocabulary(text: str, origin: str) -> Vocabulary:
+    """Read a class table from TOML; `origin` names it in messages.
+
+    Raises:
+        UsageError: it is no TOML, lacks a key, or contradicts itself.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{origin} is not valid TOML: {error}.", "Correct it.") from error
     fault = _fault(table)
     if fault:
-        raise UsageError(f"Class table {path.name}: {fault}.", "Correct the table.")
+        raise UsageError(f"Class table {origin}: {fault}.", "Correct the table.")
     prompts = table.get("prompts", {})
     palette = voc_palette()
     if "palette" in table:
@@ -88,6 +109,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
         templates=tuple(table["templates"]),
         background_texts=tuple(table["background_texts"]),
         palette=palette,
+        text=text,
     )
 
 

@@ -1,8 +1,8 @@
 """Data set -> image lists and image-level labels.
 
-`voc` verifies and indexes the user's files and never copies or touches them; every run checks
-all of them again, because only their content tells whether they changed. `scenes` draws a
-VOC2012 into the run first and then takes the same road.
+The user's files are verified and indexed, never copied or touched; masks stored as outlines or
+matrices are drawn into the run. `scenes` draws a VOC2012 into the run first and then takes the
+same road.
 """
 
 from collections import defaultdict
@@ -12,13 +12,14 @@ from pathlib import Path
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage
 from gleclip_cli.artifacts.tables import save_prepared
+from gleclip_cli.artifacts.verified import Verified
 from gleclip_cli.config import Execution, PrepareDataConfig
 from gleclip_cli.datasets.integrity import Problem, as_error
+from gleclip_cli.datasets.readers import read_source
 from gleclip_cli.datasets.scenes import draw_scene, scene_id
-from gleclip_cli.datasets.voc import VocIndex, index_voc
-from gleclip_cli.datasets.voc_lists import Listing, list_images
+from gleclip_cli.datasets.source import DataIndex, Source, verify
 from gleclip_cli.datasets.voc_writer import write_image, write_list
-from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary, read_vocabulary
 from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.progress import SILENT, Progress
 
@@ -43,10 +44,10 @@ def prepare_data(
         raise UsageError("prepare-data is not done in shards.", "Leave out --shard.")
     if config.dataset == "scenes":
         return _prepare_scenes(run, config, execution, progress)
-    return _prepare_voc(run, config, execution, progress)
+    return _prepare_files(run, config, execution, progress)
 
 
-def _prepare_voc(
+def _prepare_files(
     run: RunDir, config: PrepareDataConfig, execution: Execution, progress: Progress
 ) -> Manifest:
     data = Path(config.data).expanduser()
@@ -55,19 +56,35 @@ def _prepare_voc(
             f"The data {printable(data)} lie inside the run {printable(run.root)}.",
             "Name another folder with --run.",
         )
-    vocabulary = load_vocabulary(config.dataset)
-    listing = list_images(data, limit=config.limit)
+    classes = read_vocabulary(Path(config.classes).expanduser()) if config.classes else None
+    source = read_source(config.dataset, data, classes, limit=config.limit)
     with open_stage(
         run,
         "prepare_data",
         config,
-        item_ids=listing.image_ids,
+        item_ids=source.image_ids,
         execution=execution,
         progress=progress,
     ) as stage:
-        index = index_voc(listing, vocabulary, workers=execution.workers, progress=progress)
-        _settle(stage, listing, index, skip=execution.on_bad == "skip")
-        return _finish(run, stage, config.dataset, index)
+        index = _verified(run, source, execution, progress)
+        _settle(stage, source, index, skip=execution.on_bad == "skip")
+        return _finish(run, stage, config.dataset, source, index)
+
+
+def _verified(run: RunDir, source: Source, execution: Execution, progress: Progress) -> DataIndex:
+    """Open what changed since the last time; a dry run leaves nothing behind."""
+    if execution.dry_run:
+        return verify(source, workers=execution.workers, progress=progress)
+    notebook = Verified(run.verified())
+    index = verify(
+        source,
+        masks=run.drawn_masks(),
+        verified=notebook,
+        workers=execution.workers,
+        progress=progress,
+    )
+    notebook.save()
+    return index
 
 
 def _prepare_scenes(
@@ -100,11 +117,11 @@ def _prepare_scenes(
             write_list(root, split, [name for name, (of, _) in scenes.items() if of == split])
             for split in sizes
         ]
-        listing = list_images(root)
-        index = index_voc(listing, vocabulary, workers=execution.workers, progress=progress)
+        source = read_source("voc", root, vocabulary)
+        index = _verified(run, source, execution, progress)
         if index.problems:
             raise as_error(index.problems, root)
-        return _finish(run, stage, config.dataset, index, lists)
+        return _finish(run, stage, config.dataset, source, index, lists)
 
 
 def _draw(
@@ -123,11 +140,11 @@ def _draw(
     )
 
 
-def _settle(stage: Stage, listing: Listing, index: VocIndex, *, skip: bool) -> None:
+def _settle(stage: Stage, source: Source, index: DataIndex, *, skip: bool) -> None:
     """Stop on faults, or record the images left out because of them; record the good ones."""
     structural = any(problem.structural for problem in index.problems)
     if index.problems and (structural or not skip):
-        raise as_error(index.problems, listing.root)
+        raise as_error(index.problems, source.root)
     faults: dict[str, list[Problem]] = defaultdict(list)
     for problem in index.problems:
         faults[problem.image_id].append(problem)
@@ -149,7 +166,12 @@ def _settle(stage: Stage, listing: Listing, index: VocIndex, *, skip: bool) -> N
 
 
 def _finish(
-    run: RunDir, stage: Stage, dataset: str, index: VocIndex, lists: Sequence[Path] = ()
+    run: RunDir,
+    stage: Stage,
+    dataset: str,
+    source: Source,
+    index: DataIndex,
+    lists: Sequence[Path] = (),
 ) -> Manifest:
     for split, table in index.records.items():
         if not table:
@@ -161,9 +183,10 @@ def _finish(
     written = save_prepared(
         run,
         dataset=dataset,
-        vocabulary=dataset,
+        vocabulary="classes.toml" if source.vocabulary.text else source.vocabulary.name,
         root=index.root,
         records=index.records,
         labels=index.labels,
+        class_table=source.vocabulary.text,
     )
     return stage.finish(*lists, *written, **index.counts)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gleclip_cli.datasets.voc import VocIndex, index_voc
-from gleclip_cli.datasets.voc_lists import list_images
+from gleclip_cli.datasets.source import DataIndex, verify
+from gleclip_cli.datasets.voc import read_voc
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, UsageError
 
@@ -20,8 +20,8 @@ PHOTOS = (
 )
 
 
-def index(data: Path, limit: int | None = None) -> VocIndex:
-    return index_voc(list_images(data, limit=limit), VOC, workers=2)
+def index(data: Path, limit: int | None = None) -> DataIndex:
+    return verify(read_voc(data, limit=limit), workers=2)
 
 
 def causes(data: Path) -> str:

@@ -51,7 +51,7 @@ def voc(data: Path, limit: int | None = None) -> PrepareDataConfig:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a stage output but those that tell the time."""
-    timed = {"manifest.json", "log.jsonl", ".lock"}
+    timed = {"manifest.json", "log.jsonl", ".lock", "verified.json"}
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

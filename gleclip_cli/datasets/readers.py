@@ -1,0 +1,25 @@
+"""The layouts that can be read, by the name that `--dataset` gives them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gleclip_cli.datasets.source import Source
+from gleclip_cli.datasets.voc import read_voc
+from gleclip_cli.datasets.vocabulary import Vocabulary
+
+READERS: dict[str, Callable[..., Source]] = {"voc": read_voc}
+"""Each is called with the folder, the class table asked for (or None) and `limit=`."""
+
+
+def read_source(
+    dataset: str, data: Path, vocabulary: Vocabulary | None, *, limit: int | None = None
+) -> Source:
+    """Read what the files of a data set say; `limit` ids of every split at most.
+
+    `vocabulary` takes the place of the data set's own classes.
+
+    Raises:
+        BadInput: the folder does not hold that layout.
+        UsageError: a list names no image, or a class table contradicts itself.
+    """
+    return READERS[dataset](data, vocabulary, limit=limit)
