@@ -148,7 +148,7 @@ def test_tests_mirror_the_package() -> None:
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_072_nothing_is_loaded_that_could_run_code(file: Path) -> None:
+def test_fault_72_nothing_is_loaded_that_could_run_code(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]

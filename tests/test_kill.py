@@ -25,7 +25,7 @@ OUTPUTS = (
     "evaluate/seg-val",
 )
 KILLS = 10
-TELL_TIMES = ("log.jsonl", "manifest.json")
+TELL_TIMES = ("log.jsonl", "manifest.json", "verified.json")
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:

@@ -77,7 +77,7 @@ def scores(folder: Path) -> dict[str, Any]:
 
 def bytes_of(run: Path) -> dict[str, bytes]:
     """Every file that a rerun must give again; logs and manifests hold times."""
-    told = ("log.jsonl", "manifest.json")
+    told = ("log.jsonl", "manifest.json", "verified.json")
     files = [f for f in run.rglob("*") if f.is_file() and f.name not in told]
     return {f.relative_to(run).as_posix(): f.read_bytes() for f in files}
 

@@ -24,6 +24,7 @@ from gleclip_cli.artifacts.run_dir import printable
 if TYPE_CHECKING:  # `--help` loads neither numpy nor torch
     from gleclip_cli.artifacts.manifest import Manifest
     from gleclip_cli.artifacts.tables import Scores
+    from gleclip_cli.datasets.source import DataIndex
     from gleclip_cli.pipeline import Summary
 
 T = TypeVar("T")
@@ -44,8 +45,9 @@ class Report:
 
     def __init__(self, command: str, flags: Mapping[str, Any]) -> None:
         self.command = command
-        self.quiet, self.verbose = flags["quiet"], flags["verbose"]
-        self.as_json, self.debug, self.dry_run = flags["json_"], flags["debug"], flags["dry_run"]
+        self.quiet, self.verbose = flags["quiet"], flags.get("verbose", False)
+        self.as_json, self.debug = flags["json_"], flags["debug"]
+        self.dry_run = flags.get("dry_run", False)
         self.out, self.err = Console(highlight=False), Console(stderr=True, highlight=False)
         self.document: dict[str, Any] = {"command": command}
         self.warnings = 0
@@ -143,6 +145,26 @@ class Report:
         rows += [[name, "", "not reached"] for name in summary.waiting]
         title = f"Run {summary.run.root}, mIoU in percent"
         self._result(_table(title, ["step", "seconds", "mIoU"], rows))
+
+    def findings(self, index: "DataIndex") -> None:
+        """Show what a data set holds, what is odd about it, and all its faults."""
+        problems = [
+            {"image": p.image_id, "path": p.path, "reason": p.cause, "remedy": p.remedy}
+            for p in index.problems
+        ]
+        self.document |= {
+            "data": str(index.root),
+            "counts": index.counts,
+            "notes": dict(index.notes),
+            "problems": problems,
+        }
+        for note, images in sorted(index.notes.items()):
+            self.warn(f"{images} images: {note}.")
+        counts = [f"{number} {name.replace('_', ' ')}" for name, number in index.counts.items()]
+        self.say(f"{index.root}: {', '.join(counts)}.")
+        if problems:
+            rows = [[p["image"], p["reason"], p["remedy"]] for p in problems]
+            self._result(_table(f"{len(rows)} problems", ["image", "reason", "remedy"], rows))
 
     def _result(self, table: Table) -> None:
         if not self.as_json:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from gleclip_cli import __version__
+from gleclip_cli.cli.check import check
 from gleclip_cli.cli.evaluate import evaluate
 from gleclip_cli.cli.gen_cam import gen_cam
 from gleclip_cli.cli.prepare_data import prepare_data
@@ -44,3 +45,4 @@ app.command("refine")(refine)
 app.command("train-seg")(train_seg)
 app.command("evaluate")(evaluate)
 app.command("run")(run)
+app.command("check")(check)

@@ -35,13 +35,15 @@ class Problem:
     """One fault: a line of cause, a line of remedy.
 
     `image_id` names the image that can be left out because of it, if leaving out helps;
-    a `structural` fault stops the work even when bad images are skipped.
+    a `structural` fault stops the work even when bad images are skipped; `path` is the file at
+    fault, if it is one.
     """
 
     cause: str
     remedy: str
     image_id: str = ""
     structural: bool = False
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,20 @@ def check_picture(
     try:
         photo = load_photo(picture.image)
     except BadInput as error:
-        problems.append(Problem(error.cause, error.remedy, picture.image_id))
+        where = printable(picture.image)
+        problems.append(Problem(error.cause, error.remedy, picture.image_id, path=where))
     for source in {mask: None for mask in picture.masks.values() if mask}:
         where = printable(source if isinstance(source, Path) else source.source)
         try:
             mask = load_label_image(source) if isinstance(source, Path) else source.draw()
         except BadInput as error:
-            problems.append(Problem(error.cause, error.remedy, picture.image_id))
+            problems.append(Problem(error.cause, error.remedy, picture.image_id, path=where))
             continue
         faults = [*_size_fault(mask, photo), *_value_fault(mask, classes)]
-        problems += [Problem(f"{where} {c}", remedy, picture.image_id) for c, remedy in faults]
+        problems += [
+            Problem(f"{where} {cause}", remedy, picture.image_id, path=where)
+            for cause, remedy in faults
+        ]
         if isinstance(source, Drawing) and keep and not faults:
             keep(source, mask)
     if photo is None:

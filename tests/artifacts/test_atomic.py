@@ -36,7 +36,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_058_the_temporary_file_lies_beside_its_target(
+def test_fault_58_the_temporary_file_lies_beside_its_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -76,7 +76,7 @@ except EnvironmentFault as fault:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
-def test_050_a_full_disk_says_what_is_needed_and_keeps_what_is_there(tmp_path: Path) -> None:
+def test_fault_50_a_full_disk_says_what_is_needed_and_keeps_what_is_there(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FULL, str(tmp_path)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert "The disk is full: 9000 bytes are needed" in answer.stdout
@@ -86,7 +86,7 @@ def test_050_a_full_disk_says_what_is_needed_and_keeps_what_is_there(tmp_path: P
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_050_051_every_fault_of_the_disk_is_one_of_the_environment(
+def test_fault_50_51_every_fault_of_the_disk_is_one_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

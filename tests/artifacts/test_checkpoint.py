@@ -49,7 +49,7 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
         assert Path(f"{tmp_path}/a{name}").read_bytes() == Path(f"{tmp_path}/b{name}").read_bytes()
 
 
-def test_052_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+def test_fault_52_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(MissingInput, match="train-seg"):
         load_checkpoint(path)

@@ -16,7 +16,7 @@ def test_json_comes_back(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text("ascii").index('"a"') < 5
 
 
-def test_079_a_line_holds_no_control_character() -> None:
+def test_fault_79_a_line_holds_no_control_character() -> None:
     line = json_line({"id": "a\x1b[2J\nb\u202e\x9b"})
     assert line.endswith("}\n")
     assert all(" " <= letter <= "~" for letter in line[:-1])
@@ -31,7 +31,7 @@ def test_nan_is_no_value_and_infinity_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", '{"a": ', "[1]", "\udcff"])
-def test_052_damaged_json_is_named(tmp_path: Path, content: str) -> None:
+def test_fault_52_damaged_json_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(BadInput, match=r"a\.json is damaged"):
         read_json(tmp_path / "a.json")

@@ -19,7 +19,7 @@ sys.stdin.read()
 """
 
 
-def test_054_a_second_writer_is_kept_out_and_told_by_whom(tmp_path: Path) -> None:
+def test_fault_54_a_second_writer_is_kept_out_and_told_by_whom(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -76,6 +76,6 @@ def test_a_file_removed_by_its_last_holder_locks_nobody_out(tmp_path: Path) -> N
     first.release()
 
 
-def test_051_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_fault_51_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match="Cannot write in"):
         FolderLock(tmp_path / "missing" / ".lock")

@@ -88,7 +88,7 @@ def test_enlarging_is_bilinear_between_the_centres_of_cells() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
-def test_064_what_is_no_score_is_refused(tmp_path: Path, value: float) -> None:
+def test_fault_64_what_is_no_score_is_refused(tmp_path: Path, value: float) -> None:
     bad = cam()
     bad.scores[1, 2, 3] = value
     with pytest.raises(BadInput, match=r"a\.npz"):
@@ -115,7 +115,7 @@ def test_a_cam_that_makes_no_sense_is_refused(
         save_cam(tmp_path / "a.npz", Cam(cam().scores, np.array(ids), size))
 
 
-def test_052_every_flipped_bit_of_a_cam_is_seen_or_harmless(tmp_path: Path) -> None:
+def test_fault_52_every_flipped_bit_of_a_cam_is_seen_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     save_cam(path, cam())
     data, whole = path.read_bytes(), load_cam(path)
@@ -142,7 +142,7 @@ class Bomb:
         return (open, ("executed", "w"))
 
 
-def test_071_a_pickle_in_an_npz_is_refused_and_not_run(
+def test_fault_71_a_pickle_in_an_npz_is_refused_and_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -155,7 +155,7 @@ def test_071_a_pickle_in_an_npz_is_refused_and_not_run(
     assert not Path("executed").exists()
 
 
-def test_075_a_zip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_75_a_zip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.npz"
     save_arrays(path, {"x": np.zeros(1000)})
     monkeypatch.setattr("gleclip_cli.artifacts.maps._LARGEST_ARRAY", 1000)
@@ -189,7 +189,7 @@ def test_packed_palettes_keep_their_indices(tmp_path: Path, values: int) -> None
     np.testing.assert_array_equal(load_label_image(tmp_path / "a.png"), labels)
 
 
-def test_042_labels_are_never_cast(tmp_path: Path) -> None:
+def test_fault_42_labels_are_never_cast(tmp_path: Path) -> None:
     for labels in (np.full((2, 2), 256), np.zeros((2, 2, 1), np.uint8)):
         wrong: Any = labels
         with pytest.raises((ValueError, TypeError)):  # TypeError: the shape checks of the tests
@@ -200,7 +200,7 @@ def test_042_labels_are_never_cast(tmp_path: Path) -> None:
         load_label_image(tmp_path / "b.png")
 
 
-def test_036_043_masks_that_hold_no_indices(tmp_path: Path) -> None:
+def test_fault_36_43_masks_that_hold_no_indices(tmp_path: Path) -> None:
     Image.fromarray(PALETTE[:4].reshape(2, 2, 3)).save(tmp_path / "rgb.png")
     with pytest.raises(BadInput, match="mode RGB"):
         load_label_image(tmp_path / "rgb.png")

@@ -58,7 +58,7 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 95, "subsampling": 0}])
-def test_001_002_a_cut_jpeg_is_whole_or_refused(
+def test_fault_01_02_a_cut_jpeg_is_whole_or_refused(
     tmp_path: Path, pixels: NDArray[np.uint8], options: dict[str, Any]
 ) -> None:
     data = encoded(Image.fromarray(pixels), "JPEG", **options)
@@ -77,16 +77,16 @@ def test_001_002_a_cut_jpeg_is_whole_or_refused(
             continue
 
 
-def test_003_an_empty_file(tmp_path: Path) -> None:
+def test_fault_03_an_empty_file(tmp_path: Path) -> None:
     assert "is empty (0 bytes)" in refusal(stored(tmp_path / "a.jpg", b""))
 
 
-def test_004_html_named_jpg(tmp_path: Path) -> None:
+def test_fault_04_html_named_jpg(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.jpg", b"<html>\x1b[2J404")
     assert r"not an image (it begins with b'<html>\x1b[2J404')" in refusal(path)
 
 
-def test_005_png_named_jpg(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_fault_05_png_named_jpg(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     photo = load_photo(stored(tmp_path / "a.jpg", encoded(Image.fromarray(pixels), "PNG")))
     assert photo.notes == ("PNG content under the name .jpg",)
     np.testing.assert_array_equal(photo.image, pixels)
@@ -101,7 +101,7 @@ def test_an_ordinary_photograph_has_no_notes(tmp_path: Path, pixels: NDArray[np.
     assert np.abs(photo.image.astype(int) - pixels).max() <= 6  # quality 98 loses little
 
 
-def test_006_a_grey_jpeg_is_replicated(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_fault_06_a_grey_jpeg_is_replicated(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     image = load_image(
         stored(tmp_path / "a.jpg", encoded(Image.fromarray(pixels[..., 0]), "JPEG", quality=98))
     )
@@ -117,7 +117,7 @@ def cmyk_jpeg() -> bytes:
     return encoded(Image.new("CMYK", (16, 16), CMYK), "JPEG", quality=100, subsampling=0)
 
 
-def test_007_cmyk_as_adobe_writes_it(tmp_path: Path) -> None:
+def test_fault_07_cmyk_as_adobe_writes_it(tmp_path: Path) -> None:
     data = cmyk_jpeg()
     assert b"Adobe" in data
     image = load_image(stored(tmp_path / "a.jpg", data))
@@ -126,7 +126,7 @@ def test_007_cmyk_as_adobe_writes_it(tmp_path: Path) -> None:
     assert np.abs(image.reshape(-1, 3) - expected).max() <= 2
 
 
-def test_007_cmyk_without_adobe_is_not_inverted(tmp_path: Path) -> None:
+def test_fault_07_cmyk_without_adobe_is_not_inverted(tmp_path: Path) -> None:
     data = cmyk_jpeg()
     start = data.index(b"\xff\xee")
     length = int.from_bytes(data[start + 2 : start + 4], "big")
@@ -137,7 +137,7 @@ def test_007_cmyk_without_adobe_is_not_inverted(tmp_path: Path) -> None:
     assert np.abs(image.reshape(-1, 3) - expected).max() <= 2
 
 
-def test_007_ycck(tmp_path: Path) -> None:
+def test_fault_07_ycck(tmp_path: Path) -> None:
     data = bytearray(cmyk_jpeg())
     data[data.index(b"Adobe") + 11] = 2  # colour transform: YCCK
     image = load_image(stored(tmp_path / "a.jpg", bytes(data)))
@@ -155,7 +155,7 @@ def test_007_ycck(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_008_alpha_is_dropped(tmp_path: Path, pixels: NDArray[np.uint8], mode: str) -> None:
+def test_fault_08_alpha_is_dropped(tmp_path: Path, pixels: NDArray[np.uint8], mode: str) -> None:
     alpha = Image.fromarray(np.tile(np.arange(56, dtype=np.uint8) * 4, (40, 1)))
     if mode == "RGBA":
         image, expected = Image.fromarray(pixels), pixels
@@ -173,7 +173,7 @@ def test_008_alpha_is_dropped(tmp_path: Path, pixels: NDArray[np.uint8], mode: s
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_009_16_bit_is_scaled_by_257(tmp_path: Path, suffix: str, channels: int) -> None:
+def test_fault_09_16_bit_is_scaled_by_257(tmp_path: Path, suffix: str, channels: int) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (8, 9, channels)).astype(np.uint16)
     deep[0, 0], deep[0, 1] = 65535, 255
     assert cv2.imwrite(str(tmp_path / f"a{suffix}"), deep[..., 0] if channels == 1 else deep)
@@ -182,7 +182,7 @@ def test_009_16_bit_is_scaled_by_257(tmp_path: Path, suffix: str, channels: int)
     np.testing.assert_array_equal(load_image(tmp_path / f"a{suffix}"), expected)
 
 
-def test_010_one_bit_and_palette_images(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_fault_10_one_bit_and_palette_images(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     bits = pixels[..., 0] > 100
     path = stored(tmp_path / "bit.png", encoded(Image.fromarray(bits), "PNG"))
     np.testing.assert_array_equal(load_image(path), np.repeat(bits[..., None] * 255, 3, 2))
@@ -193,7 +193,7 @@ def test_010_one_bit_and_palette_images(tmp_path: Path, pixels: NDArray[np.uint8
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
-def test_011_orientation(
+def test_fault_11_orientation(
     tmp_path: Path, pixels: NDArray[np.uint8], kind: str, orientation: int
 ) -> None:
     exif = Image.Exif()
@@ -232,7 +232,7 @@ def tiff16(pixels: NDArray[np.uint16], orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
-def test_011_orientation_of_16_bit_colour(tmp_path: Path, orientation: int, turns: int) -> None:
+def test_fault_11_orientation_of_16_bit_colour(tmp_path: Path, orientation: int, turns: int) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (4, 6, 3)).astype(np.uint16)
     photo = load_photo(stored(tmp_path / "a.tif", tiff16(deep, orientation)))
     expected = np.rot90(np.rint(deep / 257).astype(np.uint8), turns)
@@ -240,7 +240,7 @@ def test_011_orientation_of_16_bit_colour(tmp_path: Path, orientation: int, turn
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("GIF", "gif"), ("TIFF", "tif"), ("MPO", "jpg")])
-def test_012_the_first_of_many_frames(
+def test_fault_12_the_first_of_many_frames(
     tmp_path: Path, pixels: NDArray[np.uint8], kind: str, suffix: str
 ) -> None:
     frames = [Image.fromarray(pixels), Image.fromarray(pixels[::-1].copy())]
@@ -251,30 +251,30 @@ def test_012_the_first_of_many_frames(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (15, 15), (20000, 30)])
-def test_013_014_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_fault_13_14_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     data = encoded(Image.new("RGB", size, (1, 2, 3)), "PNG")
     assert load_image(stored(tmp_path / "a.png", data)).shape == (size[1], size[0], 3)
 
 
 @pytest.mark.parametrize("side", [50_000, 9_460])
-def test_015_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+def test_fault_15_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
     cause = refusal(stored(tmp_path / "a.png", png(side, side, 1, 0, b"")))
     assert "pixels" in cause
 
 
-def test_016_a_12_bit_jpeg_is_refused(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_fault_16_a_12_bit_jpeg_is_refused(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     data = bytearray(encoded(Image.fromarray(pixels), "JPEG"))
     data[data.index(b"\xff\xc0") + 4] = 12
     refusal(stored(tmp_path / "a.jpg", bytes(data)))
 
 
-def test_017_a_colour_profile_changes_nothing(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_fault_17_a_colour_profile_changes_nothing(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     data = encoded(Image.fromarray(pixels), "PNG", icc_profile=b"\0" * 128)
     np.testing.assert_array_equal(load_image(stored(tmp_path / "a.png", data)), pixels)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 7.0])
-def test_018_float_images(tmp_path: Path, value: float) -> None:
+def test_fault_18_float_images(tmp_path: Path, value: float) -> None:
     levels = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
     path = stored(tmp_path / "a.tif", encoded(Image.fromarray(levels), "TIFF"))
     np.testing.assert_array_equal(load_image(path)[..., 1], np.rint(levels * 255))
@@ -284,7 +284,7 @@ def test_018_float_images(tmp_path: Path, value: float) -> None:
     ) or ("NaN or infinite" in cause)
 
 
-def test_052_every_flipped_bit_of_a_png_is_seen(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_fault_52_every_flipped_bit_of_a_png_is_seen(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     data = encoded(Image.fromarray(pixels[:8, :8]), "PNG")
     for position in range(len(data)):
         broken = bytearray(data)
@@ -294,7 +294,7 @@ def test_052_every_flipped_bit_of_a_png_is_seen(tmp_path: Path, pixels: NDArray[
         refusal(stored(tmp_path / "a.png", data[:length]))
 
 
-def test_029_030_what_is_no_readable_file(tmp_path: Path) -> None:
+def test_fault_29_30_what_is_no_readable_file(tmp_path: Path) -> None:
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nothing")
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
     (tmp_path / "folder.jpg").mkdir()
@@ -303,7 +303,7 @@ def test_029_030_what_is_no_readable_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
-def test_029_a_pipe_is_no_file(tmp_path: Path) -> None:
+def test_fault_29_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")  # opening it would wait for ever
     assert "is no file" in refusal(tmp_path / "pipe.jpg")
 

@@ -28,7 +28,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("image_id", NAMES)
-def test_019_021_names_are_safe_and_reversible(tmp_path: Path, image_id: str) -> None:
+def test_fault_19_21_names_are_safe_and_reversible(tmp_path: Path, image_id: str) -> None:
     name = safe_name(image_id)
     assert unquote(name, "utf-8", "surrogateescape") == image_id
     path = RunDir(tmp_path).pseudo_mask("train", image_id)
@@ -41,7 +41,7 @@ def test_names_never_meet() -> None:
     assert len({safe_name(image_id) for image_id in NAMES}) == len(NAMES)
 
 
-def test_028_an_id_never_leaves_its_folder(tmp_path: Path) -> None:
+def test_fault_28_an_id_never_leaves_its_folder(tmp_path: Path) -> None:
     for image_id in ("../../etc/passwd", "/etc/passwd", "..", "."):
         path = RunDir(tmp_path).cam("train", image_id)
         assert path.resolve().is_relative_to(tmp_path / "gen_cam" / "train" / "cams")
@@ -51,7 +51,7 @@ def test_a_split_never_leaves_the_run(tmp_path: Path) -> None:
     assert RunDir(tmp_path).output("gen_cam", "../../x").parent == tmp_path / "gen_cam"
 
 
-def test_020_the_longest_name_works_and_a_longer_one_is_refused(tmp_path: Path) -> None:
+def test_fault_20_the_longest_name_works_and_a_longer_one_is_refused(tmp_path: Path) -> None:
     longest = "ä" * 125 + "x"
     write_text(RunDir(tmp_path).cam("train", longest), "content")
     with pytest.raises(BadInput, match="256 bytes"):
@@ -72,7 +72,7 @@ def test_paths_of_a_run() -> None:
     assert run.pred_mask("seg", "val", "a") == Path("runs/voc/evaluate/seg-val/pred_masks/a.png")
 
 
-def test_079_nothing_printable_drives_a_terminal() -> None:
+def test_fault_79_nothing_printable_drives_a_terminal() -> None:
     shown = printable("a\x1b[2Jb\x07\u202egpj\x9b\udcff\nä 🚲")
     assert shown == r"a\x1b[2Jb\x07\u202egpj\x9b\udcff\nä 🚲"
 

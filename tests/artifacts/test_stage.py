@@ -143,7 +143,7 @@ def test_errors_of_files_are_failures_and_those_of_the_disk_are_not(toy: Any) ->
     ]
 
 
-def test_053_other_settings_are_refused_and_named(toy: Any) -> None:
+def test_fault_53_other_settings_are_refused_and_named(toy: Any) -> None:
     toy(weights={"clip": "a" * 64})
     before = changes(toy.folder)
     with pytest.raises(OtherSettings) as caught:
@@ -183,7 +183,7 @@ def test_damaged_settings_fit_nothing(toy: Any) -> None:
     assert toy.made == toy.ids
 
 
-def test_052_damaged_files_are_made_again(toy: Any) -> None:
+def test_fault_52_damaged_files_are_made_again(toy: Any) -> None:
     toy()
     before = toy.content()
     path = toy.run.cam("train", "c")
@@ -195,7 +195,7 @@ def test_052_damaged_files_are_made_again(toy: Any) -> None:
     assert toy.content() == before
 
 
-def test_056_times_mean_nothing(toy: Any) -> None:
+def test_fault_56_times_mean_nothing(toy: Any) -> None:
     toy()
     for path in toy.folder.rglob("*"):
         os.utime(path, (4e9, 4e9))
@@ -203,7 +203,7 @@ def test_056_times_mean_nothing(toy: Any) -> None:
     assert toy.made == []
 
 
-def test_057_changed_input_is_made_again(toy: Any) -> None:
+def test_fault_57_changed_input_is_made_again(toy: Any) -> None:
     prints = dict.fromkeys(toy.ids, "old")
     toy(fingerprints=prints)
     toy(fingerprints={**prints, "c": "new"})
@@ -246,7 +246,7 @@ def test_no_items_at_all(toy: Any) -> None:
     assert toy([]).complete
 
 
-def test_055_the_lock_of_a_dead_process_is_recovered(toy: Any) -> None:
+def test_fault_55_the_lock_of_a_dead_process_is_recovered(toy: Any) -> None:
     toy.folder.mkdir(parents=True)
     (toy.folder / ".lock").write_text("4194303\n")
     (toy.folder / ".x.npz.tmp-4194303").write_text("half")
@@ -254,7 +254,7 @@ def test_055_the_lock_of_a_dead_process_is_recovered(toy: Any) -> None:
     assert not list(toy.folder.glob(".*"))
 
 
-def test_054_a_second_run_is_kept_out(toy: Any) -> None:
+def test_fault_54_a_second_run_is_kept_out(toy: Any) -> None:
     def nested() -> None:
         with open_stage(toy.run, "gen_cam", {}, name="train", execution=Execution()):
             toy(config={})
@@ -263,7 +263,7 @@ def test_054_a_second_run_is_kept_out(toy: Any) -> None:
         nested()
 
 
-def test_059_too_few_inodes_are_told_before_work(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_59_too_few_inodes_are_told_before_work(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.statvfs
 
     def full(path: Any) -> os.statvfs_result:
@@ -302,7 +302,7 @@ for run, stage in ((RunDir("new"), "gen_cam"), (RunDir(""), "")):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs permissions of POSIX")
-def test_051_a_read_only_folder_is_found_before_any_compute(tmp_path: Path) -> None:
+def test_fault_51_a_read_only_folder_is_found_before_any_compute(tmp_path: Path) -> None:
     command = [sys.executable, "-c", UNPRIVILEGED, str(tmp_path)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines() == [
@@ -470,14 +470,14 @@ def test_failures_without_items_stay_until_they_are_mended(toy: Any) -> None:
     assert not (stage.folder / "failed.jsonl").exists()
 
 
-def test_052_a_stage_without_items_sees_damage(toy: Any) -> None:
+def test_fault_52_a_stage_without_items_sees_damage(toy: Any) -> None:
     _, folder = train(toy.run)
     (folder / "checkpoint").write_text("damaged")
     assert not train(toy.run)[0]
     assert train(toy.run)[0]
 
 
-def test_057_a_stage_without_items_starts_again_when_its_input_changes(toy: Any) -> None:
+def test_fault_57_a_stage_without_items_starts_again_when_its_input_changes(toy: Any) -> None:
     first = toy(fingerprints=dict.fromkeys(toy.ids, "old"))
     _, folder = train(toy.run, inputs=[first])
     (folder / "state").write_text("of the old training")
@@ -557,7 +557,7 @@ print(kills)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.parametrize("halves", [6, pytest.param(40, marks=pytest.mark.slow)])
-def test_048_a_stage_killed_at_random_times_ends_with_the_same_bytes(
+def test_fault_48_a_stage_killed_at_random_times_ends_with_the_same_bytes(
     toy: Any, another_toy: Callable[[], Any], halves: int
 ) -> None:
     ids = [f"image {n}" for n in range(15)]

@@ -121,14 +121,14 @@ def test_relative_folders_still_give_absolute_images(
     assert image.exists()
 
 
-def test_057_an_image_that_has_changed_is_refused(run: RunDir, photos: Path) -> None:
+def test_fault_57_an_image_that_has_changed_is_refused(run: RunDir, photos: Path) -> None:
     data = load_prepared(run)
     Image.new("RGB", (6, 4), (9, 9, 9)).save(photos / "0.png")
     with pytest.raises(BadInput, match=r"0\.png has changed since the data were prepared"):
         data.load_image("train", "b")
 
 
-def test_057_fingerprints_follow_images_and_labels(run: RunDir, photos: Path) -> None:
+def test_fault_57_fingerprints_follow_images_and_labels(run: RunDir, photos: Path) -> None:
     before = load_prepared(run).fingerprints("train")
     assert set(before) == set(IDS)
     assert len(set(before.values())) == len(IDS)
@@ -140,7 +140,7 @@ def test_057_fingerprints_follow_images_and_labels(run: RunDir, photos: Path) ->
     assert load_prepared(run).fingerprints("val")["b"] != after["b"]
 
 
-def test_027_missing_data_splits_lists_and_images(run: RunDir, tmp_path: Path) -> None:
+def test_fault_27_missing_data_splits_lists_and_images(run: RunDir, tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match="gleclip prepare-data"):
         load_prepared(RunDir(tmp_path / "nothing"))
     data: PreparedData = load_prepared(run)

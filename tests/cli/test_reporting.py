@@ -103,7 +103,7 @@ def test_failed_items_are_listed_and_exit_4(stages: Any, gleclip: Run) -> None:
     assert "\\x1b" in result.stderr
 
 
-def test_079_terminal_escapes_in_names_are_spelled_out(stages: Any, gleclip: Run) -> None:
+def test_fault_79_terminal_escapes_in_names_are_spelled_out(stages: Any, gleclip: Run) -> None:
     def act(called: Any, progress: Any) -> None:
         progress.warn("bad \x1b]0;title\x07 name")
         raise BadInput("bad \x1b[2J name\r", "look at \udc80")
@@ -174,7 +174,7 @@ def test_no_bars_without_a_terminal(stages: Any, gleclip: Run) -> None:
     assert "letters" not in gleclip("refine", "--run", "r").stderr
 
 
-def test_049_ctrl_c_tells_how_far_it_came_and_exits_130(stages: Any, gleclip: Run) -> None:
+def test_fault_49_ctrl_c_tells_how_far_it_came_and_exits_130(stages: Any, gleclip: Run) -> None:
     def act(called: Any, progress: Any) -> None:
         for item in progress.each(range(5), total=5, label="maps"):
             if item == 3:
@@ -202,7 +202,7 @@ main()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_049_signals_end_a_process_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+def test_fault_49_signals_end_a_process_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen(
         [sys.executable, "-c", SLEEPER],

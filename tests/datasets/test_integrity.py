@@ -95,7 +95,7 @@ def test_fault_11_mask_of_the_unrotated_size_is_explained(tmp_path: Path) -> Non
     assert len(turned.notes) == 1
 
 
-def test_fault_38_and_41_values_outside_the_classes(tmp_path: Path) -> None:
+def test_fault_38_41_values_outside_the_classes(tmp_path: Path) -> None:
     mask = np.zeros((6, 8), np.uint8)
     mask[0, :4] = (3, 4, 127, 255)
     (problem,) = check_picture(picture(tmp_path, mask), CLASSES).problems

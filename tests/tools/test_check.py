@@ -1,0 +1,46 @@
+"""`gleclip check`: all faults at once, as a table and as JSON, and nothing written."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from gleclip_cli.cli.main import app
+
+
+def check(*words: object) -> Result:
+    return CliRunner().invoke(app, ["check", *(str(w) for w in words)])
+
+
+def test_a_clean_data_set_ends_with_0(tiny_voc: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    result = check("--dataset", "voc", "--data", tiny_voc, "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["problems"] == []
+    assert document["counts"]["images"] == 4
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_every_fault_is_told_with_path_reason_and_remedy(tiny_voc: Path) -> None:
+    (tiny_voc / "JPEGImages" / "a.jpg").write_bytes(b"")
+    (tiny_voc / "Annotations" / "d.xml").unlink()
+    result = check("--dataset", "voc", "--data", tiny_voc, "--json")
+    assert result.exit_code == 3
+    problems = {row["image"]: row for row in json.loads(result.stdout)["problems"]}
+    assert set(problems) == {"a", "d"}
+    assert problems["a"]["path"] == str(tiny_voc / "JPEGImages" / "a.jpg")
+    assert all(row["reason"] and row["remedy"] for row in problems.values())
+    table = check("--dataset", "voc", "--data", tiny_voc)
+    assert table.exit_code == 3
+    assert "2 problems" in table.stdout
+
+
+@pytest.mark.parametrize("words", [["--dataset", "scenes"], ["--dataset", "voc"]])
+def test_what_cannot_be_checked_is_a_usage_error(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLECLIP_DATA", raising=False)
+    assert check(*words).exit_code == 2
