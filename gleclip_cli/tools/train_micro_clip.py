@@ -56,7 +56,7 @@ class Recipe:
     has a falling learning rate.
     """
 
-    close_ups: int = 700_000
+    close_ups: int = 520_000
     views: int = 80_000
     batch_size: int = 128
     learning_rate: float = 1e-3

@@ -115,17 +115,18 @@ def draw_view(index: int, seed: int = 0) -> Scene:
 def draw_close_up(index: int, seed: int = 0) -> Scene:
     """Draw close-up `index`: `CLOSE_UP_SIZE` square, mostly one object that fills much of it.
 
-    Its texture has the scale of a scene between half and full size. The caption names all objects.
+    Objects have the pixel sizes of scenes from half to full size, so that parts can be learned;
+    large ones are cut off, but never their telling part. The caption names all objects.
 
     Raises:
         ValueError: `index` or `seed` is outside 0 to 2**32 - 1.
     """
     rng = _random("close-up", index, seed)
     unit = VIEW_SIZE * float(2 ** rng.uniform(0, 1))
-    count = int(rng.choice((0, 1, 2), p=(0.04, 0.72, 0.24)))
-    most = 0.6 if count == 1 else 0.3
-    background, requests = _contents(rng, count, 0.06, most, CLOSE_UP_SIZE)
-    canvas = compose(rng, CLOSE_UP_SIZE, CLOSE_UP_SIZE, background, requests, unit=unit, keep=0.5)
+    count = int(rng.choice((0, 1, 2), p=(0.04, 0.76, 0.2)))
+    most = 1.2 if count == 1 else 0.4
+    background, requests = _contents(rng, count, 0.08, most, CLOSE_UP_SIZE)
+    canvas = compose(rng, CLOSE_UP_SIZE, CLOSE_UP_SIZE, background, requests, unit=unit, keep=0.35)
     return _finished(rng, canvas, background)
 
 
