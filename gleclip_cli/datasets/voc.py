@@ -1,25 +1,28 @@
 """The VOC2012 layout: pictures, labels and masks of every split, as its files describe them.
 
 Image-level labels are the objects listed in `Annotations` (difficult and truncated ones too),
-never masks. Masks come from `SegmentationClassAug` for trainaug, from `SegmentationClass` for
-train and val; without them everything but scoring works.
+never masks. Masks of train and val come from `SegmentationClass`; those of trainaug from
+`SegmentationClassAug`, else from `SegmentationClass`, else from SBD, whose borders are coarser.
+Without masks everything but scoring works.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gleclip_cli.artifacts.run_dir import printable
-from gleclip_cli.datasets.integrity import Picture, Problem
+from gleclip_cli.datasets.integrity import Drawing, Picture, Problem
+from gleclip_cli.datasets.sbd import sbd_drawing
 from gleclip_cli.datasets.source import Source
 from gleclip_cli.datasets.voc_annotation import read_object_names
 from gleclip_cli.datasets.voc_lists import Listing, files_by_name, list_images
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import BadInput
 
-_MASKS = {
-    "train": "SegmentationClass",
-    "val": "SegmentationClass",
-    "trainaug": "SegmentationClassAug",
+_SBD = "SBD"
+_MASKS: dict[str, tuple[str, ...]] = {
+    "train": ("SegmentationClass",),
+    "val": ("SegmentationClass",),
+    "trainaug": ("SegmentationClassAug", "SegmentationClass", _SBD),
 }
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
 
@@ -84,18 +87,22 @@ def _find_pictures(listing: Listing, names: Sequence[str]) -> tuple[list[Picture
     """Pair ids with files by one look into every folder."""
     root, splits = listing.root, listing.splits
     images = files_by_name(root / "JPEGImages", _ENDINGS)
-    folders = {folder: files_by_name(root / folder, {".png"}) for folder in set(_MASKS.values())}
+    masks = {
+        folder: files_by_name(root / folder, {".png"})
+        for folder in ("SegmentationClass", "SegmentationClassAug")
+    }
+    masks[_SBD] = files_by_name(listing.sbd, {".mat"}) if listing.sbd else {}
     members = {split: set(ids) for split, ids in splits.items()}
     pictures, problems = [], []
     for name in names:
         files = images.get(name, [])
         if len(files) == 1:
-            masks = {
-                split: next(iter(folders[folder].get(name, [])), None)
-                for split, folder in _MASKS.items()
+            own = {
+                split: _mask(f for folder in folders for f in masks[folder].get(name, ()))
+                for split, folders in _MASKS.items()
                 if name in members.get(split, ())
             }
-            pictures.append(Picture(name, files[0], masks))
+            pictures.append(Picture(name, files[0], own))
         elif files:
             cause = f"{' and '.join(printable(file) for file in files)} share one id."
             problems.append(Problem(cause, "Keep one of them.", structural=True))
@@ -103,3 +110,9 @@ def _find_pictures(listing: Listing, names: Sequence[str]) -> tuple[list[Picture
             cause = f"{printable(root / 'JPEGImages' / name)}.jpg is missing."
             problems.append(Problem(cause, "Add the image, or take the id off the lists.", name))
     return pictures, problems
+
+
+def _mask(files: Iterable[Path]) -> Path | Drawing | None:
+    """Return the first mask; MATLAB files are drawn."""
+    path = next(iter(files), None)
+    return sbd_drawing(path) if path and path.suffix.lower() == ".mat" else path

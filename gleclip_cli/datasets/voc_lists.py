@@ -1,16 +1,18 @@
 """The VOC2012 layout: where it lies, and which images its splits name.
 
 train, val and test are the lists in `ImageSets/Segmentation`; trainaug is a list there or beside
-the data set, else every file of `SegmentationClassAug` that is not in val.
+the data set, else every file of `SegmentationClassAug`, else every file of SBD and of train, that
+is not in val.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.datasets.integrity import Problem, check_case, check_ids
+from gleclip_cli.datasets.sbd import find_sbd
 from gleclip_cli.errors import BadInput, UsageError
 
 SPLITS = ("train", "val", "trainaug", "test")
@@ -26,9 +28,13 @@ _PAIR = re.compile(r"/?JPEGImages/(?P<id>.+?)\.jpg(\s+\S.*)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Listing:
-    """Which images a data set names: usable ids by split, sorted, and faults of the lists."""
+    """Which images a data set names: usable ids by split, sorted, and faults of the lists.
+
+    `sbd` is the folder of SBD's masks, if there is one.
+    """
 
     root: Path
+    sbd: Path | None
     splits: dict[str, list[str]]
     problems: tuple[Problem, ...]
 
@@ -46,14 +52,15 @@ def list_images(data: Path, *, limit: int | None = None) -> Listing:
         UsageError: a list names no image.
     """
     root = find_root(data).absolute()
+    sbd = find_sbd((root.parent, root.parent.parent, data.absolute()))
     problems: list[Problem] = []
     splits: dict[str, list[str]] = {}
-    for split, listed in read_splits(root, data).items():
+    for split, listed in read_splits(root, data, sbd).items():
         ids, faults = check_ids(split, listed)
         splits[split] = ids[:limit]
         problems += faults
     problems += check_case(set().union(*splits.values()))
-    return Listing(root, splits, tuple(problems))
+    return Listing(root, sbd, splits, tuple(problems))
 
 
 def find_root(data: Path) -> Path:
@@ -91,7 +98,7 @@ def read_list(path: Path) -> list[str]:
     return ids
 
 
-def read_splits(root: Path, data: Path) -> dict[str, list[str]]:
+def read_splits(root: Path, data: Path, sbd: Path | None = None) -> dict[str, list[str]]:
     """Ids of every split that the data set has, as listed.
 
     Raises:
@@ -104,7 +111,7 @@ def read_splits(root: Path, data: Path) -> dict[str, list[str]]:
         for split in SPLITS
         if (folder / f"{split}.txt").is_file()
     }
-    if "trainaug" not in splits and (ids := _trainaug(root, data, splits.get("val", []))):
+    if "trainaug" not in splits and (ids := _trainaug(root, data, sbd, splits)):
         splits["trainaug"] = ids
     if not splits:
         raise BadInput(
@@ -114,12 +121,17 @@ def read_splits(root: Path, data: Path) -> dict[str, list[str]]:
     return splits
 
 
-def _trainaug(root: Path, data: Path, val: Sequence[str]) -> list[str]:
+def _trainaug(
+    root: Path, data: Path, sbd: Path | None, splits: Mapping[str, Sequence[str]]
+) -> list[str]:
     for folder in (root / _LISTS, root, root.parent, data, data / "voc12"):
         for name in _TRAINAUG_NAMES:
             if (folder / name).is_file():
                 return read_list(folder / name)
-    return sorted(set(files_by_name(root / "SegmentationClassAug", {".png"})) - set(val))
+    ids = set(files_by_name(root / "SegmentationClassAug", {".png"}))
+    if sbd and not ids:
+        ids = set(files_by_name(sbd, {".mat"})) | set(splits.get("train", ()))
+    return sorted(ids - set(splits.get("val", ())))
 
 
 def files_by_name(folder: Path, endings: set[str]) -> dict[str, list[Path]]:
