@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gleclip_cli.datasets.vocabulary import voc_palette
+
 # As in gleclip_cli/__main__.py, before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -84,7 +86,7 @@ def tiny_voc(tmp_path: Path) -> Path:
         for place, label in enumerate(classes.values()):
             labels[8:24, 4 + 20 * place : 20 + 20 * place] = label
         mask = Image.fromarray(labels)
-        mask.putpalette(list(range(256)) * 3)
+        mask.putpalette(voc_palette().ravel().tolist())
         mask.save(root / "SegmentationClass" / f"{name}.png")
         body = "".join(f"<object><name>{known}</name></object>" for known in classes)
         (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{body}</annotation>")

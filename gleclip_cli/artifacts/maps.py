@@ -155,13 +155,28 @@ def load_label_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         BadInput: missing, damaged, lossy, 16-bit, or coloured instead of indexed.
     """
+    mode, values = decode_mask(path)
+    if mode not in ("P", "L"):
+        raise BadInput(
+            f"{printable(path)} has mode {mode}, not one byte of class id per pixel.",
+            "Convert the mask to an indexed PNG (0 background, 255 ignored).",
+        )
+    return values
+
+
+def decode_mask(path: Path) -> tuple[str, NDArray[np.uint8]]:
+    """Decode a lossless picture completely; return its mode (Pillow's) and its values.
+
+    Raises:
+        BadInput: missing, damaged or lossy.
+    """
     name = printable(path)
     data = read_file(path)
     try:
         with open_picture(data) as picture:
             picture.load()
             mode, kind = picture.mode, picture.format
-            labels = np.array(picture)
+            values = np.array(picture)
     except MemoryError:
         raise
     except Exception as error:  # decoders raise many kinds on damaged bytes
@@ -171,12 +186,7 @@ def load_label_image(path: Path) -> NDArray[np.uint8]:
             f"{name} is a JPEG: its compression has changed the labels.",
             "Give the mask as an indexed PNG.",
         )
-    if mode not in ("P", "L"):
-        raise BadInput(
-            f"{name} has mode {mode}, not one byte of class id per pixel.",
-            "Convert the mask to an indexed PNG (0 background, 255 ignored).",
-        )
-    return labels
+    return mode, values
 
 
 def save_confidence(path: Path, probability: NDArray[np.floating]) -> None:

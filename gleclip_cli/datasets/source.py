@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gleclip_cli.artifacts.maps import save_label_image
@@ -17,6 +17,7 @@ from gleclip_cli.datasets.integrity import (
     check_picture,
     in_threads,
 )
+from gleclip_cli.datasets.mask_forms import palette_note, with_coloured_masks_drawn
 from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.progress import SILENT, Progress
 
@@ -89,18 +90,21 @@ def verify(
     `masks` is the folder that keeps drawn masks (None: drawn, checked and dropped); `verified`
     spares what was opened before and has not changed since.
     """
-    classes = len(source.vocabulary.classes)
-    palette = source.vocabulary.palette
+    vocabulary = source.vocabulary
+    classes, palette = len(vocabulary.classes), vocabulary.palette
 
     def keep(drawing: Drawing, mask: Mask) -> None:
         if masks:
             save_label_image(masks / drawing.file, mask, palette)
 
     def check(picture: Picture) -> Checked:
+        picture = with_coloured_masks_drawn(picture, vocabulary)
         files = [picture.image, *_files(picture, masks)]
         if verified and (known := verified.get(picture.image_id, files, classes)):
             return Checked(picture, *known)
         checked = check_picture(picture, classes, keep)
+        notes = [palette_note(m, vocabulary) for m in picture.masks.values() if isinstance(m, Path)]
+        checked = replace(checked, notes=(*checked.notes, *sorted({n for n in notes if n})))
         if verified and not checked.problems:
             facts = checked.size, checked.sha256, checked.notes
             verified.put(picture.image_id, files, classes, facts)
