@@ -232,7 +232,9 @@ def tiff16(pixels: NDArray[np.uint16], orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
-def test_fault_11_orientation_of_16_bit_colour(tmp_path: Path, orientation: int, turns: int) -> None:
+def test_fault_11_orientation_of_16_bit_colour(
+    tmp_path: Path, orientation: int, turns: int
+) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (4, 6, 3)).astype(np.uint16)
     photo = load_photo(stored(tmp_path / "a.tif", tiff16(deep, orientation)))
     expected = np.rot90(np.rint(deep / 257).astype(np.uint8), turns)
@@ -268,7 +270,9 @@ def test_fault_16_a_12_bit_jpeg_is_refused(tmp_path: Path, pixels: NDArray[np.ui
     refusal(stored(tmp_path / "a.jpg", bytes(data)))
 
 
-def test_fault_17_a_colour_profile_changes_nothing(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_fault_17_a_colour_profile_changes_nothing(
+    tmp_path: Path, pixels: NDArray[np.uint8]
+) -> None:
     data = encoded(Image.fromarray(pixels), "PNG", icc_profile=b"\0" * 128)
     np.testing.assert_array_equal(load_image(stored(tmp_path / "a.png", data)), pixels)
 
@@ -284,7 +288,9 @@ def test_fault_18_float_images(tmp_path: Path, value: float) -> None:
     ) or ("NaN or infinite" in cause)
 
 
-def test_fault_52_every_flipped_bit_of_a_png_is_seen(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_fault_52_every_flipped_bit_of_a_png_is_seen(
+    tmp_path: Path, pixels: NDArray[np.uint8]
+) -> None:
     data = encoded(Image.fromarray(pixels[:8, :8]), "PNG")
     for position in range(len(data)):
         broken = bytearray(data)

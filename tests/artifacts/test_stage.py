@@ -263,7 +263,9 @@ def test_fault_54_a_second_run_is_kept_out(toy: Any) -> None:
         nested()
 
 
-def test_fault_59_too_few_inodes_are_told_before_work(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_59_too_few_inodes_are_told_before_work(
+    toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.statvfs
 
     def full(path: Any) -> os.statvfs_result:
