@@ -120,3 +120,16 @@ def test_without_true_masks_nothing_is_scored(
     assert result.exit_code == 0
     assert [call.stage for call in scored.calls if call.stage == "evaluate"] == ["evaluate"]
     assert result.stdout.count("no true masks") == 2
+
+
+def test_fault_73_yaml_is_no_configuration_and_nothing_in_it_runs(
+    gleclip: Run, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    payload = f"!!python/object/apply:os.mkdir ['{victim}']"
+    for name in ("my.yaml", "my.toml"):
+        (tmp_path / name).write_text(f"all: {payload}\n")
+        assert gleclip("run", str(tmp_path / name)).exit_code == 2
+        options = ("--config", str(tmp_path / name), "--dataset", "scenes")
+        assert gleclip("prepare-data", *options).exit_code == 2
+    assert not victim.exists()

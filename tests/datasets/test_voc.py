@@ -147,6 +147,28 @@ def test_all_faults_are_collected_in_one_pass(tiny_voc: Path) -> None:
     assert found.records == {"train": {}, "val": {}}
 
 
+def test_fault_23_every_id_without_an_image_is_listed(tiny_voc: Path) -> None:
+    set_list(tiny_voc, "train", b"a\nx\ny\n")
+    for name in "xy":
+        (tiny_voc / "Annotations" / f"{name}.xml").write_text("<annotation/>")
+    assert [p.image_id for p in index(tiny_voc).problems] == ["x", "y"]
+    assert all("jpg is missing" in p.cause for p in index(tiny_voc).problems)
+
+
+def test_fault_24_every_image_without_labels_is_listed(tiny_voc: Path) -> None:
+    for name in "bc":
+        (tiny_voc / "Annotations" / f"{name}.xml").unlink()
+    assert [p.image_id for p in index(tiny_voc).problems] == ["b", "c"]
+    assert all("xml is missing" in p.cause for p in index(tiny_voc).problems)
+
+
+def test_fault_33_an_unknown_class_is_named_with_near_matches(tiny_voc: Path) -> None:
+    text = "<annotation><object><name>areoplane</name></object></annotation>"
+    (tiny_voc / "Annotations" / "a.xml").write_text(text)
+    (problem,) = index(tiny_voc).problems
+    assert "unknown class 'areoplane' (aeroplane?)" in problem.cause
+
+
 def test_fault_22_two_files_of_one_id(tiny_voc: Path) -> None:
     shutil.copy(tiny_voc / "JPEGImages" / "a.jpg", tiny_voc / "JPEGImages" / "a.png")
     shutil.copy(tiny_voc / "JPEGImages" / "b.jpg", tiny_voc / "JPEGImages" / "A.jpg")
