@@ -52,12 +52,12 @@ def run(
     After a stage with failed items it stops, unless the next may read partial input.
     """
     summary = Summary(run)
-    steps = _steps(configs)
-    for number, step in enumerate(steps, start=1):
+    todo = steps(configs)
+    for number, step in enumerate(todo, start=1):
         execution = (executions or {}).get(step[0], Execution())
-        progress.say(f"[{number}/{len(steps)}] {label(step)}")
+        progress.say(f"[{number}/{len(todo)}] {label(step)}")
         if not _advance(summary, step, execution, progress):
-            summary.waiting = [label(later) for later in steps[number - 1 :]]
+            summary.waiting = [label(later) for later in todo[number - 1 :]]
             break
     return summary
 
@@ -94,7 +94,8 @@ def label(step: Step) -> str:
     return command
 
 
-def _steps(configs: Mapping[str, Any]) -> list[Step]:
+def steps(configs: Mapping[str, Any]) -> list[Step]:
+    """Return the stages in order, each followed by its evaluation."""
     score, train = configs["evaluate"], configs["train-seg"]
     return [
         ("prepare-data", configs["prepare-data"]),

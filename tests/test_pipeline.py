@@ -151,7 +151,7 @@ def test_a_dry_run_writes_nothing(
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "runs").exists()
-    assert "not reached" in result.stdout
+    assert "Plan" in result.stdout
 
 
 def test_without_masks_everything_but_scoring_works(tiny_voc: Path, tiny_clip_json: str) -> None:

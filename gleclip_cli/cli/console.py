@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # `--help` loads neither numpy nor torch
     from gleclip_cli.artifacts.tables import Scores
     from gleclip_cli.datasets.source import DataIndex
     from gleclip_cli.pipeline import Summary
+    from gleclip_cli.plan import Plan
 
 T = TypeVar("T")
 
@@ -33,6 +34,9 @@ FAILED_ITEMS = 4
 """Exit code of a command that finished, with failed items."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM."""
+
+
+_NUMBERS = {"IoU", "mIoU", "seconds", "images", "time", "MB"}
 
 
 class _Speed(ProgressColumn):
@@ -146,6 +150,20 @@ class Report:
         title = f"Run {summary.run.root}, mIoU in percent"
         self._result(_table(title, ["step", "seconds", "mIoU"], rows))
 
+    def plan(self, plan: "Plan") -> None:
+        """Show what a run would do and cost."""
+        self.document |= {"steps": [vars(step) for step in plan.steps], "free_bytes": plan.free}
+        rows = [
+            [s.label, str(s.images or "finished"), _duration(s.seconds), _megabytes(s.size)]
+            for s in plan.steps
+        ]
+        known = [s for s in plan.steps if s.seconds is not None]
+        if len(known) == len(rows):
+            seconds, size = sum(s.seconds or 0 for s in known), sum(s.size or 0 for s in known)
+            rows.append(["all", "", _duration(seconds), _megabytes(size)])
+        title = f"Plan, from a probe; {_megabytes(plan.free)} MB are free"
+        self._result(_table(title, ["step", "images", "time", "MB"], rows))
+
     def findings(self, index: "DataIndex") -> None:
         """Show what a data set holds, what is odd about it, and all its faults."""
         problems = [
@@ -201,9 +219,7 @@ class Report:
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     result = Table(title=Text(printable(title)), title_justify="left")
     for column in columns:
-        result.add_column(
-            column, justify="right" if column in ("IoU", "mIoU", "seconds") else "left"
-        )
+        result.add_column(column, justify="right" if column in _NUMBERS else "left")
     for row in rows:
         result.add_row(*(Text(printable(cell)) for cell in row))
     return result
@@ -211,3 +227,14 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _megabytes(size: float | None) -> str:
+    return "unknown" if size is None else f"{size / 1e6:,.0f}"

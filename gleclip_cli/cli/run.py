@@ -39,16 +39,17 @@ def run(
 ) -> None:
     """Run all stages in order and print the mIoU of maps, pseudo masks and network.
 
-    Each stage alone does the same; finished work is kept, so the same command goes on.
+    Each stage alone does the same; finished work is kept, so the same command goes on. With
+    --dry-run a few images are tried in a temporary folder, and time and disk space are foretold.
     """
     with reporting(context) as report:
         from gleclip_cli import pipeline
+        from gleclip_cli.plan import plan
 
         settings = Settings.of_preset(context, report)
-        summary = pipeline.run(
-            settings.run,
-            {command: settings.config(command) for command in STAGE_CONFIGS},
-            {command: settings.execution(command) for command in STAGE_CONFIGS},
-            progress=report,
-        )
-        report.summary(summary)
+        configs = {command: settings.config(command) for command in STAGE_CONFIGS}
+        executions = {command: settings.execution(command) for command in STAGE_CONFIGS}
+        if dry_run:
+            report.plan(plan(settings.run, configs, executions, progress=report))
+        else:
+            report.summary(pipeline.run(settings.run, configs, executions, progress=report))

@@ -1,0 +1,160 @@
+"""What a run would do: images, time and disk of every step, scaled up from a few real ones.
+
+The probe is the run itself on two and on six images of every split, in a temporary folder: the
+difference is what an image costs, the rest what a step costs once. A run on one image goes before
+it, because the first run of a process also pays for loading the libraries.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gleclip_cli import pipeline
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.tables import load_prepared
+from gleclip_cli.config import Execution, PrepareDataConfig, TrainSegConfig
+from gleclip_cli.datasets.readers import read_source
+from gleclip_cli.datasets.vocabulary import read_vocabulary
+from gleclip_cli.errors import GleclipError, MissingInput
+from gleclip_cli.progress import SILENT, Progress
+
+_FEW, _MORE = 2, 6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One step of a run; `seconds` and `size` (bytes on disk) are None where the probe failed.
+
+    `images` counts every pass that costs as much as the first: a network whose features are not
+    cached sees each image once per epoch. A finished step costs nothing.
+    """
+
+    label: str
+    images: int
+    seconds: float | None
+    size: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps, and the bytes that are free where the run will lie."""
+
+    steps: list[Estimate]
+    free: int
+
+
+def plan(
+    run: RunDir,
+    configs: Mapping[str, Any],
+    executions: Mapping[str, Execution],
+    *,
+    progress: Progress = SILENT,
+) -> Plan:
+    """Measure a probe and scale it up; nothing is written into `run`.
+
+    Raises:
+        BadInput, UsageError: the data set cannot be read at all.
+    """
+    splits, done = _splits(run, configs["prepare-data"]), _finished(run, configs, executions)
+    probes: list[dict[str, tuple[float, float]]] = []
+    if len(done) < len(pipeline.steps(configs)):
+        try:
+            for count in (1, _FEW, _MORE):
+                progress.say(f"Probe: the whole run on {count} images of every split.")
+                probes.append(_probe(configs, executions, count))
+        except GleclipError as error:
+            progress.warn(f"The probe ended early, so times are unknown: {error.cause}")
+    steps = [
+        Estimate(pipeline.label(step), 0, 0.0, 0.0)
+        if pipeline.label(step) in done
+        else _estimate(step, splits, *(probes[1:] if len(probes) == 3 else ({}, {})))
+        for step in pipeline.steps(configs)
+    ]
+    place = next(folder for folder in (run.root, *run.root.absolute().parents) if folder.exists())
+    return Plan(steps, shutil.disk_usage(place).free)
+
+
+def _splits(run: RunDir, config: PrepareDataConfig) -> dict[str, int]:
+    """Return how many images every split has, without opening one."""
+    try:
+        prepared = load_prepared(run)
+    except MissingInput:
+        if config.dataset == "scenes":
+            return {"train": config.train_images, "val": config.val_images}
+        classes = read_vocabulary(Path(config.classes)) if config.classes else None
+        source = read_source(config.dataset, Path(config.data), classes, limit=config.limit)
+        return {split: len(ids) for split, ids in source.splits.items()}
+    return {split: len(prepared.image_ids(split)) for split in prepared.splits()}
+
+
+def _finished(
+    run: RunDir, configs: Mapping[str, Any], executions: Mapping[str, Execution]
+) -> set[str]:
+    """Return the steps that have nothing left to do."""
+    try:
+        load_prepared(run)
+    except MissingInput:
+        return set()
+    dry = {command: replace(execution, dry_run=True) for command, execution in executions.items()}
+    results = pipeline.run(run, configs, dry).results
+    return {result.label for result in results if not result.manifest.counts["to_do"]}
+
+
+def _probe(
+    configs: Mapping[str, Any], executions: Mapping[str, Execution], count: int
+) -> dict[str, tuple[float, float]]:
+    """Return seconds and bytes of every step for `count` images of every split."""
+    few = {command: replace(config, limit=count) for command, config in configs.items()}
+    few["train-seg"] = replace(few["train-seg"], epochs=_probed_epochs(few["train-seg"]))
+    if few["prepare-data"].dataset == "scenes":
+        few["prepare-data"] = replace(
+            few["prepare-data"], train_images=count, val_images=count, limit=None
+        )
+    real = {
+        command: replace(execution, dry_run=False, overwrite=False, shard=(0, 1))
+        for command, execution in executions.items()
+    }
+    with tempfile.TemporaryDirectory(prefix="gleclip-probe-") as folder:
+        summary = pipeline.run(RunDir(folder), few, real)
+        return {r.label: (r.seconds, _bytes_in(r.manifest.path.parent)) for r in summary.results}
+
+
+def _probed_epochs(config: TrainSegConfig) -> float:
+    """Return one epoch, or all where the first one is the dear one: it fills the cache."""
+    cached = config.arch == "clip-decoder" and config.scales == (1.0,)
+    return config.epochs if cached else 1.0
+
+
+def _bytes_in(folder: Path) -> float:
+    return float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
+
+
+def _estimate(
+    step: pipeline.Step,
+    splits: Mapping[str, int],
+    few: Mapping[str, tuple[float, float]],
+    more: Mapping[str, tuple[float, float]],
+) -> Estimate:
+    command, config = step
+    label = pipeline.label(step)
+    if command == "prepare-data":
+        images, probed = sum(splits.values()), len(splits)
+    else:
+        images, probed = min(splits.get(config.split, 0), config.limit or 10**12), 1
+    seen = images
+    if command == "train-seg":
+        seen = round(images * config.epochs / _probed_epochs(config))
+    if label not in few or label not in more:
+        return Estimate(label, seen, None, None)
+    each, once = (
+        [max(0.0, (b - a) / (_MORE - _FEW)) for a, b in zip(few[label], more[label], strict=True)],
+        few[label],
+    )
+    seconds, size = (
+        first + cost * max(0, number / probed - _FEW)
+        for first, cost, number in zip(once, each, (seen, images), strict=True)
+    )
+    return Estimate(label, seen, seconds, size)
