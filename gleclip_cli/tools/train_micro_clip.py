@@ -56,8 +56,8 @@ class Recipe:
     has a falling learning rate.
     """
 
-    close_ups: int = 520_000
-    views: int = 80_000
+    close_ups: int = 400_000
+    views: int = 70_000
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
