@@ -4,11 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gleclip_cli.datasets.coco import read_coco
+from gleclip_cli.datasets.folder import read_folder
 from gleclip_cli.datasets.source import Source
 from gleclip_cli.datasets.voc import read_voc
 from gleclip_cli.datasets.vocabulary import Vocabulary
 
-READERS: dict[str, Callable[..., Source]] = {"voc": read_voc, "coco": read_coco}
+READERS: dict[str, Callable[..., Source]] = {
+    "voc": read_voc,
+    "coco": read_coco,
+    "folder": read_folder,
+}
 """Each is called with the folder, the class table asked for (or None) and `limit=`."""
 
 
