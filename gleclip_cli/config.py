@@ -242,19 +242,19 @@ STAGE_CONFIGS: dict[str, type[Any]] = {
 
 _MICRO_CLIP = {"clip_model": "micro-clip", "clip_weights": "micro-clip"}
 
+# A small decoder on CLIP's own features: enough for few pictures.
+_DECODER: dict[str, Any] = {
+    "arch": "clip-decoder",
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "weight_decay": 0.01,
+    "warmup": 0.05,
+}
+
 _SCENES: dict[str, dict[str, Any]] = {
     "prepare-data": {"dataset": "scenes"},
     "gen-cam": _MICRO_CLIP,
-    "train-seg": {
-        **_MICRO_CLIP,
-        "arch": "clip-decoder",
-        "epochs": 8.0,
-        "batch_size": 8,
-        "crop": 224,
-        "learning_rate": 3e-3,
-        "weight_decay": 0.01,
-        "warmup": 0.05,
-    },
+    "train-seg": {**_MICRO_CLIP, **_DECODER, "epochs": 8.0, "crop": 224},
 }
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
@@ -265,6 +265,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "train-seg": {**_SCENES["train-seg"], "epochs": 10.0},
     },
     "voc": {"prepare-data": {"dataset": "voc"}, "train-seg": {"scales": (0.5, 1.5)}},
+    "folder": {
+        "prepare-data": {"dataset": "folder"},
+        "train-seg": {**_DECODER, "epochs": 20.0, "crop": 320},
+    },
 }
 """Preset -> command -> field -> value, applied above the defaults."""
 

@@ -8,6 +8,7 @@ from gleclip_cli import __version__
 from gleclip_cli.cli.check import check
 from gleclip_cli.cli.evaluate import evaluate
 from gleclip_cli.cli.gen_cam import gen_cam
+from gleclip_cli.cli.init import init
 from gleclip_cli.cli.prepare_data import prepare_data
 from gleclip_cli.cli.refine import refine
 from gleclip_cli.cli.run import run
@@ -46,3 +47,4 @@ app.command("train-seg")(train_seg)
 app.command("evaluate")(evaluate)
 app.command("run")(run)
 app.command("check")(check)
+app.command("init")(init)
