@@ -1,9 +1,9 @@
 """The VOC2012 layout: pictures, labels and masks of every split, as its files describe them.
 
-Image-level labels are the objects listed in `Annotations` (difficult and truncated ones too),
-never masks. Masks of train and val come from `SegmentationClass`; those of trainaug from
-`SegmentationClassAug`, else from `SegmentationClass`, else from SBD, whose borders are coarser.
-Without masks everything but scoring works.
+Image-level labels are the objects listed in `Annotations` (difficult and truncated ones too), or
+without that folder those of `cls_labels.npy`; never masks. Masks of train and val come from
+`SegmentationClass`; those of trainaug from `SegmentationClassAug`, else from `SegmentationClass`,
+else from SBD, whose borders are coarser. Without masks everything but scoring works.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,12 @@ from gleclip_cli.datasets.integrity import Drawing, Picture, Problem
 from gleclip_cli.datasets.sbd import sbd_drawing
 from gleclip_cli.datasets.source import Source
 from gleclip_cli.datasets.voc_annotation import read_object_names
+from gleclip_cli.datasets.voc_labels import read_cls_labels
 from gleclip_cli.datasets.voc_lists import Listing, files_by_name, list_images
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import BadInput
 
+_ADD = "Add the annotation, or take the id off."
 _SBD = "SBD"
 _MASKS: dict[str, tuple[str, ...]] = {
     "train": ("SegmentationClass",),
@@ -51,19 +53,25 @@ def _read_labels(
     """Class ids of every image; only images of the test split may lack an annotation."""
     folder = listing.root / "Annotations"
     needed = {name for split, ids in listing.splits.items() if split != "test" for name in ids}
+    if not folder.is_dir() and listing.cls_labels:
+        known = read_cls_labels(listing.cls_labels, len(vocabulary.classes))
+        where = printable(listing.cls_labels)
+        lost = sorted(needed - set(known))
+        problems = [Problem(f"{where} has no labels of {printable(n)}.", _ADD, n) for n in lost]
+        return {name: known[name] for name in names if name in known}, problems
     if needed and not folder.is_dir():
         remedy = "Unpack the annotations too: image-level labels are read from them."
         return {}, [Problem(f"{printable(folder)} is missing.", remedy, structural=True)]
     present = files_by_name(folder, {".xml"})
     labels: dict[str, list[int]] = {}
-    problems: list[Problem] = []
+    problems = []
     for name in names:
         if name in present:
             labels[name], faults = _labels_of(name, present[name][0], vocabulary)
             problems += faults
         elif name in needed:
             cause = f"{printable(folder / name)}.xml is missing."
-            problems.append(Problem(cause, "Add the annotation, or take the id off.", name))
+            problems.append(Problem(cause, _ADD, name))
     return labels, problems
 
 

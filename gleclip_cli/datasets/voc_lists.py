@@ -30,11 +30,13 @@ _PAIR = re.compile(r"/?JPEGImages/(?P<id>.+?)\.jpg(\s+\S.*)?", re.IGNORECASE)
 class Listing:
     """Which images a data set names: usable ids by split, sorted, and faults of the lists.
 
-    `sbd` is the folder of SBD's masks, if there is one.
+    `sbd` is the folder of SBD's masks and `cls_labels` the file of image-level labels that peers
+    pass on, if they lie beside the data set.
     """
 
     root: Path
     sbd: Path | None
+    cls_labels: Path | None
     splits: dict[str, list[str]]
     problems: tuple[Problem, ...]
 
@@ -52,7 +54,10 @@ def list_images(data: Path, *, limit: int | None = None) -> Listing:
         UsageError: a list names no image.
     """
     root = find_root(data).absolute()
-    sbd = find_sbd((root.parent, root.parent.parent, data.absolute()))
+    around = [root, root.parent, root.parent.parent, data.absolute(), data.absolute() / "voc12"]
+    sbd = find_sbd(around)
+    tables = (folder / "cls_labels.npy" for folder in around)
+    cls_labels = next((table for table in tables if table.is_file()), None)
     problems: list[Problem] = []
     splits: dict[str, list[str]] = {}
     for split, listed in read_splits(root, data, sbd).items():
@@ -60,7 +65,7 @@ def list_images(data: Path, *, limit: int | None = None) -> Listing:
         splits[split] = ids[:limit]
         problems += faults
     problems += check_case(set().union(*splits.values()))
-    return Listing(root, sbd, splits, tuple(problems))
+    return Listing(root, sbd, cls_labels, splits, tuple(problems))
 
 
 def find_root(data: Path) -> Path:

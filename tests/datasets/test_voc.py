@@ -196,6 +196,19 @@ def test_annotations_missing_altogether_are_one_problem(tiny_voc: Path) -> None:
     assert "Annotations is missing" in problem.cause
 
 
+def test_without_annotations_labels_are_those_that_peers_pass_on(tiny_voc: Path) -> None:
+    shutil.rmtree(tiny_voc / "Annotations")
+    table = {name: np.eye(20, dtype=np.float32)[k] for k, name in enumerate("abc")}
+    (tiny_voc.parent.parent / "voc12").mkdir()
+    file = tiny_voc.parent.parent / "voc12" / "cls_labels.npy"
+    np.save(file, np.array(table, dtype=object), allow_pickle=True)
+    found = index(tiny_voc.parent.parent)
+    assert found.labels["train"] == {"a": [1], "b": [2], "c": [3]}
+    (problem,) = found.problems
+    assert problem.image_id == "d"
+    assert "no labels of d" in problem.cause
+
+
 def test_only_test_images_may_lack_an_annotation(tiny_voc: Path) -> None:
     shutil.copy(tiny_voc / "JPEGImages" / "a.jpg", tiny_voc / "JPEGImages" / "t.jpg")
     set_list(tiny_voc, "test", b"t\n")
