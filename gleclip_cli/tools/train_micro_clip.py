@@ -56,7 +56,7 @@ class Recipe:
     has a falling learning rate.
     """
 
-    close_ups: int = 400_000
+    close_ups: int = 450_000
     views: int = 70_000
     batch_size: int = 128
     learning_rate: float = 1e-3
