@@ -127,21 +127,21 @@ def read_instances(path: Path, vocabulary: Vocabulary) -> Instances:
 def _group(found: _Collector, categories: Mapping[int, int]) -> dict[str, Annotated]:
     """Bring the rows of every image together, in the order of the file."""
     rows = found.rows
-    owners = np.frombuffer(rows.images, np.int64) if rows.images else np.zeros(0, np.int64)
+    owners = np.array(rows.images, np.int64)
     order = np.argsort(owners, kind="stable")
-    keys, firsts = np.unique(owners[order], return_index=True)
+    table = np.unique(owners[order], return_index=True, return_counts=True)
     spans = np.array([rows.starts, rows.lengths], np.int64).T[order]
     groups: dict[str, Annotated] = {}
-    for key, start, stop in zip(keys.tolist(), firsts, [*firsts[1:], len(order)], strict=True):
+    for key, start, count in zip(*(column.tolist() for column in table), strict=True):
         if key not in found.images:
             continue
         name, size = found.images[key]
-        own = order[start:stop].tolist()
+        own = order[start : start + count].tolist()
         class_ids = {categories.get(rows.categories[row], 0) for row in own} - {0}
         groups[name] = Annotated(
             size,
             tuple(sorted(class_ids)),
-            spans[start:stop],
+            spans[start : start + count],
             all(rows.outlined[row] for row in own),
             any(rows.crowds[row] for row in own),
         )

@@ -80,13 +80,16 @@ def fill(segmentation: Any, size: Size) -> NDArray[np.bool_]:
     if not isinstance(segmentation, dict) or list(size) != segmentation.get("size"):
         raise ValueError(f"neither polygons nor run lengths of {size[1]} x {size[0]} pixels")
     counts = segmentation["counts"]
+    return _inside(_unpacked(counts.encode()) if isinstance(counts, str) else counts, size)
+
+
+def _inside(counts: Any, size: Size) -> NDArray[np.bool_]:
+    """Return the second, fourth ... of runs that go down the columns."""
+    runs, area = np.array(counts, np.int64), size[0] * size[1]
     # pycocotools reads beyond its memory where runs do not add up to the picture.
-    runs = np.array(_unpacked(counts) if isinstance(counts, str) else counts, np.int64)
-    area = size[0] * size[1]
     if runs.ndim != 1 or not ((runs >= 0) & (runs <= area)).all() or runs.sum() != area:
         raise ValueError(f"runs do not add up to {size[1]} x {size[0]} pixels")
-    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return inside.reshape(size, order="F")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, order="F")
 
 
 def _fill_polygons(polygons: list[Any], size: Size) -> NDArray[np.bool_]:
@@ -107,12 +110,11 @@ def _fill_polygons(polygons: list[Any], size: Size) -> NDArray[np.bool_]:
             drawn.append(corners.ravel().tolist())
     if not drawn:
         return np.zeros(size, bool, order="F")
-    inside = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(drawn, *size)))
-    filled: NDArray[np.bool_] = inside.view(bool)
-    return filled
+    filled = coco_mask.merge(coco_mask.frPyObjects(drawn, *size))
+    return _inside(_unpacked(filled["counts"]), size)
 
 
-def _unpacked(text: str) -> list[int]:
+def _unpacked(text: bytes) -> list[int]:
     """Return the runs of COCO's compressed form.
 
     Source: rleFrString of COCO's mask API: numbers in groups of five bits, lowest first, sixth
@@ -122,7 +124,7 @@ def _unpacked(text: str) -> list[int]:
     runs: list[int] = []
     value = shift = 0
     for letter in text:
-        bits = ord(letter) - 48
+        bits = letter - 48
         if not 0 <= bits < 64 or shift > 60:
             raise ValueError("damaged run lengths")
         value |= (bits & 31) << shift
