@@ -265,6 +265,12 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "train-seg": {**_SCENES["train-seg"], "epochs": 10.0},
     },
     "voc": {"prepare-data": {"dataset": "voc"}, "train-seg": {"scales": (0.5, 1.5)}},
+    "coco": {
+        "prepare-data": {"dataset": "coco"},
+        "gen-cam": {"caa_threshold": 0.7},
+        "refine": {"caa_threshold": 0.7},
+        "train-seg": {"scales": (0.5, 1.5)},
+    },
     "folder": {
         "prepare-data": {"dataset": "folder"},
         "train-seg": {**_DECODER, "epochs": 20.0, "crop": 320},
