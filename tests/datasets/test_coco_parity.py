@@ -1,5 +1,6 @@
 """Labels and masks of COCO against pycocotools and an independent reading of the JSON."""
 
+import gzip
 import json
 import os
 from collections import defaultdict
@@ -76,3 +77,17 @@ def test_real_photographs() -> None:
     for image in chosen:
         drawing: Any = pictures[image].masks["val"]
         assert np.array_equal(drawing.draw(), independent_mask(coco, image, class_ids))
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the shared photographs")
+def test_visible_classes_are_those_of_the_published_lists() -> None:
+    published = {}
+    for split in ("train", "val"):
+        path = PHOTOS.parent / "voc-lists" / f"coco14_{split}_labels.txt.gz"
+        for line in gzip.open(path, "rt"):
+            name, *ids = line.split()
+            published[int(name.rpartition("_")[2])] = {int(word) + 1 for word in ids}
+    for picture in read_coco(PHOTOS).pictures:
+        (drawing,) = dict[str, Any](picture.masks).values()
+        visible = set(np.unique(drawing.draw()).tolist()) - {0, 255}
+        assert visible == published[int(picture.image_id)], picture.image_id
