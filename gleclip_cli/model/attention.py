@@ -2,6 +2,7 @@
 
 open_clip's block hides its attention; here it is the same arithmetic with everything in reach.
 Heads are taken one by one: a token-by-token matrix of one head is all that exists at a time.
+Where nobody looks inside, torch's fused attention does without that matrix.
 """
 
 from dataclasses import dataclass
@@ -52,6 +53,15 @@ def run_block(block: Block, tokens: Float[Tensor, "b t c"]) -> BlockTrace:
     output = middle + block.ls_2(block.mlp.c_proj(block.mlp.gelu(hidden)))
     attention /= query.shape[1]
     return BlockTrace(normed, query, key, value, attention, mixed, middle, hidden, output)
+
+
+def advance(block: Block, tokens: Float[Tensor, "b t c"]) -> Float[Tensor, "b t c"]:
+    """Return `block(tokens)`; faster than it, the more tokens and the narrower the model."""
+    query, key, value = project_heads(block, block.ln_1(tokens))
+    mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    middle = tokens + block.ls_1(block.attn.out_proj(_merge_heads(mixed)))
+    output: Tensor = middle + block.ls_2(block.mlp(block.ln_2(middle)))
+    return output
 
 
 def project_heads(

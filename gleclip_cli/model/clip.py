@@ -15,7 +15,15 @@ from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTrans
 from torch import Tensor, nn
 
 from gleclip_cli.errors import BadInput, UsageError
-from gleclip_cli.model.attention import BlockTrace, run_block, self_correlation, value_path
+from gleclip_cli.model.attention import (
+    BlockTrace,
+    advance,
+    run_block,
+    self_correlation,
+    value_path,
+)
+from gleclip_cli.model.hf_layout import as_open_clip
+from gleclip_cli.model.resolution import OTHER_MODEL, at_resolution
 from gleclip_cli.model.weights import ClipSource, find_clip, fit_weights, read_weights
 
 _CACHED_GRIDS = 32
@@ -37,13 +45,23 @@ class ClipFeatures:
 
 
 class FrozenClip(nn.Module):
-    """A CLIP whose weights never change: no gradient, always in evaluation mode."""
+    """A CLIP whose weights never change: no gradient, always in evaluation mode.
+
+    `warnings`: what had to be done to its weights, for whoever talks to the user.
+    """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, clip: Any, tokenizer: Any, *, mean: Sequence[float], std: Sequence[float], sha256: str
+        self,
+        clip: Any,
+        tokenizer: Any,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        sha256: str,
+        warnings: Sequence[str] = (),
     ) -> None:
         super().__init__()
         visual = clip.visual
@@ -52,6 +70,7 @@ class FrozenClip(nn.Module):
         self.blocks: Sequence[Any] = visual.transformer.resblocks
         self.tokenizer: Callable[[list[str]], Tensor] = tokenizer
         self.weights_sha256 = sha256
+        self.warnings = tuple(warnings)
         self.patch_size = int(visual.patch_size[0])
         self.image_size = int(visual.image_size[0])
         self.width = int(visual.transformer.width)
@@ -96,7 +115,7 @@ class FrozenClip(nn.Module):
         traced_from = max(0, min(attended_from, calibrated_from))
         tokens = self._embed(images, parity=parity)
         for block in self.blocks[:traced_from]:
-            tokens = block(tokens)
+            tokens = advance(block, tokens)
         patches = tokens.shape[1] - 1
         attention = tokens.new_empty(len(images), count - attended_from, patches, patches)
         dense = tokens
@@ -128,7 +147,7 @@ class FrozenClip(nn.Module):
         tokens = self._embed(images)
         outputs = {}
         for layer, block in enumerate(self.blocks[: max(layers)], start=1):
-            tokens = block(tokens)
+            tokens = advance(block, tokens)
             if layer in layers:
                 outputs[layer] = self._as_grid(tokens[:, 1:], images)
         return [outputs[layer] for layer in layers]
@@ -181,10 +200,11 @@ def load_clip(model: str, weights: str, *, seed: int = 0) -> FrozenClip:
     """Build a CLIP in float32 on the CPU.
 
     `model` is a name of open_clip or the path of a configuration in its JSON format; `weights` a
-    hub tag, a `.safetensors` or `.pt` file in its state-dict format, or `random` (from `seed`).
+    hub tag, a file or folder of open_clip, OpenAI or Hugging Face, or `random` (from `seed`).
 
     Raises:
-        UsageError: unknown name, tag or file, or an architecture other than CLIP's plain ViT.
+        UsageError: unknown name, tag or file, weights of another activation, or an architecture
+            other than CLIP's plain ViT.
         BadInput: a configuration or weights file that is broken or does not fit.
         EnvironmentFault: the hub cannot be reached.
     """
@@ -196,18 +216,24 @@ def build_clip(source: ClipSource, *, seed: int = 0) -> FrozenClip:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         clip = _build(source)
+    warnings: tuple[str, ...] = ()
     if source.file is not None:
-        fit_weights(
-            clip,
-            read_weights(source.file),
-            origin=str(source.file),
-            remedy="Name the model these weights were trained for with --clip-model.",
-        )
+        origin = str(source.file)
+        given = as_open_clip(read_weights(source.file))
+        tensors, warnings = at_resolution(given, clip.visual, origin=origin)
+        fit_weights(clip, tensors, origin=origin, remedy=OTHER_MODEL)
     text = source.config["text_cfg"]
     tokenizer = open_clip.SimpleTokenizer(
         context_length=text.get("context_length", 77), **(text.get("tokenizer_kwargs") or {})
     )
-    return FrozenClip(clip, tokenizer, mean=source.mean, std=source.std, sha256=source.sha256)
+    return FrozenClip(
+        clip,
+        tokenizer,
+        mean=source.mean,
+        std=source.std,
+        sha256=source.sha256,
+        warnings=warnings,
+    )
 
 
 def _build(source: ClipSource) -> Any:

@@ -4,10 +4,11 @@ One road for all weights: a hub tag becomes a local file, a file becomes a state
 dict fits completely or not at all. Nothing is unpickled beyond tensors.
 """
 
-import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from gleclip_cli.errors import BadInput, EnvironmentFault, UsageError
+from gleclip_cli.errors import BadInput, GleclipError, UsageError
+from gleclip_cli.model.hf_layout import settings_beside, weights_in
+from gleclip_cli.model.hub import architecture, check_activation, fetch, tag_settings
+from gleclip_cli.model.torchscript import is_torchscript, module_classes, read_torchscript
 
 RANDOM = "random"
 _FILE_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin"}
-# Numbers that OpenAI's state dicts carry besides weights.
-_NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size"}
+# What files carry besides weights: OpenAI's numbers, and buffers that every model makes itself.
+_NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask", "position_ids"}
+_LAYER = re.compile(r"(.*?\.)(\d+)(\..*)")
 
 
 @dataclass(frozen=True)
@@ -43,61 +48,47 @@ class ClipSource:
 def find_clip(model: str, weights: str, *, seed: int = 0) -> ClipSource:
     """Resolve an architecture and its weights; a hub tag is fetched when it is not cached.
 
+    `weights`: a tag, a file, a folder in the layout of the hub, or `random`.
+
     Raises:
-        UsageError: unknown name, tag or file.
-        BadInput: a configuration file that is none.
+        UsageError: unknown name, tag or file, or weights trained with another activation.
+        BadInput: a configuration file that is none, or weights that cannot be read.
         EnvironmentFault: the hub cannot be reached.
     """
-    config, preprocess = _architecture(model)
+    config, preprocess = architecture(model)
     if weights == RANDOM:
         # Same seed, architecture and torch draw the same numbers; so no need to build the model.
         identity = json.dumps([RANDOM, seed, torch.__version__, config], sort_keys=True)
-        return ClipSource(
-            model,
-            config,
-            *_colours(preprocess),
-            None,
-            hashlib.sha256(identity.encode()).hexdigest(),
+        digest = hashlib.sha256(identity.encode()).hexdigest()
+        return ClipSource(model, config, *_colours(preprocess), None, digest)
+    path = Path(weights).expanduser()
+    file = weights_in(path) if path.is_dir() else path if path.is_file() else None
+    if file is not None:
+        quick_gelu, beside = _training(file)
+        if quick_gelu is not None:
+            check_activation(model, config, weights, quick_gelu)
+        preprocess = {**beside, **preprocess}
+    elif path.suffix in _FILE_SUFFIXES or len(path.parts) != 1 or path.is_dir():
+        raise UsageError(
+            f"There is no weights file {weights}.",
+            "Name an existing file, a hub tag of open_clip, or random, with --clip-weights.",
         )
-    file = Path(weights).expanduser()
-    if not file.is_file():
-        if file.suffix in _FILE_SUFFIXES or len(file.parts) != 1:
-            raise UsageError(
-                f"There is no weights file {weights}.",
-                "Name an existing file, a hub tag of open_clip, or random, with --clip-weights.",
-            )
-        file, preprocess = _fetch(model, weights, quick_gelu=bool(config.get("quick_gelu")))
+    else:
+        preprocess = tag_settings(model, weights, random=RANDOM)
+        check_activation(model, config, weights, bool(preprocess.get("quick_gelu")))
+        file = fetch(model, weights, preprocess)
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return ClipSource(model, config, *_colours(preprocess), file, digest)
 
 
-def _architecture(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return open_clip's model and preprocessing configuration of a name or a JSON file."""
-    if not model.endswith(".json"):
-        config = open_clip.get_model_config(model) if model in open_clip.list_models() else None
-        if config is None:
-            close = difflib.get_close_matches(model, open_clip.list_models(), n=3)
-            raise UsageError(
-                f"open_clip knows no model {model!r}.",
-                f"Choose {' or '.join(close)}." if close else "Name one of open_clip's models.",
-            )
-        return config, {}
-    try:
-        read = json.loads(Path(model).expanduser().read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"There is no model configuration {model}.", "Name an existing file with --clip-model."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{model} cannot be read as JSON: {error}.", "Mend the file.") from None
-    config = read.get("model_cfg", read) if isinstance(read, dict) else {}
-    if missing := {"embed_dim", "vision_cfg", "text_cfg"} - set(config):
-        raise BadInput(
-            f"{model} is no open_clip model configuration: {', '.join(sorted(missing))} missing.",
-            "Use the JSON format of open_clip's model_configs.",
-        )
-    return config, read.get("preprocess_cfg", {})
+def _training(file: Path) -> tuple[bool | None, dict[str, Any]]:
+    """Return whether weights were trained with QuickGELU, if known, and `mean` and `std`, if so."""
+    if settings := settings_beside(file):
+        return settings
+    with _reading(file):
+        classes = module_classes(file) if is_torchscript(file) else set()
+    return True if "QuickGELU" in classes else False if "GELU" in classes else None, {}
 
 
 def _colours(preprocess: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -106,47 +97,14 @@ def _colours(preprocess: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[fl
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _fetch(model: str, tag: str, *, quick_gelu: bool) -> tuple[Path, dict[str, Any]]:
-    """Return the cached or fetched file of a hub tag and its preprocessing configuration."""
-    known = open_clip.list_pretrained_tags_by_model(model)
-    if not open_clip.pretrained.is_pretrained_cfg(model, tag):
-        raise UsageError(
-            f"open_clip has no weights {tag!r} for {model}.",
-            f"Use a file, {RANDOM}, or one of: {', '.join(known)}."
-            if known
-            else f"Name a weights file with --clip-weights, or {RANDOM}.",
-        )
-    preprocess: dict[str, Any] = open_clip.get_pretrained_cfg(model, tag)
-    if bool(preprocess.get("quick_gelu")) != quick_gelu:
-        twin = f"{model}-quickgelu" if not quick_gelu else model.removesuffix("-quickgelu")
-        raise UsageError(
-            f"The weights {tag!r} were not trained with the activation of {model}.",
-            f"Use --clip-model {twin}.",
-        )
-    try:
-        return Path(open_clip.download_pretrained(preprocess)), preprocess
-    # Unreachable, refused, wrong checksum, no hub package: whatever the two clients raise.
-    except (OSError, RuntimeError, ValueError) as error:
-        raise EnvironmentFault(
-            f"The weights {tag!r} of {model} cannot be had: {_one_line(error)}",
-            "Connect once, or copy the file here and name it with --clip-weights FILE.",
-        ) from error
-
-
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """Return the state dict of a `.safetensors` file or of a `.pt` file of tensors.
+    """Return the state dict of a `.safetensors` file, or of a `.pt` of tensors or of TorchScript.
 
     Raises:
         BadInput: the file holds no such thing; nothing in it is executed.
     """
-    try:
-        if file.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(file))
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged bytes make the two readers raise many kinds
-        raise _unreadable(file, _one_line(error)) from error
+    with _reading(file):
+        content = _content(file)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
@@ -154,11 +112,19 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     tensors = {
         str(name).removeprefix("module."): value
         for name, value in content.items()
-        if name not in _NOT_WEIGHTS
+        if str(name).rpartition(".")[2] not in _NOT_WEIGHTS
     }
     if strangers := [name for name, value in tensors.items() if not isinstance(value, Tensor)]:
         raise _unreadable(file, f"{', '.join(strangers[:5])} is no tensor")
     return tensors
+
+
+def _content(file: Path) -> Any:
+    if file.suffix == ".safetensors":
+        return safetensors.torch.load_file(file)
+    if is_torchscript(file):
+        return read_torchscript(file)
+    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def fit_weights(
@@ -184,28 +150,55 @@ def fit_weights(
         else value
         for name, value in tensors.items()
     }
-    faults = [f"{name} missing" for name in wanted if name not in given]
-    faults += [f"{name} unknown" for name in given if name not in wanted]
+    faults = [(name, "missing") for name in wanted if name not in given]
+    faults += [(name, "unknown") for name in given if name not in wanted]
     faults += [
-        f"{name} is {tuple(value.shape)}, not {tuple(wanted[name].shape)}"
+        (name, f"is {tuple(value.shape)}, not {tuple(wanted[name].shape)}")
         for name, value in given.items()
         if name in wanted and value.shape != wanted[name].shape
     ]
+    # Copying would turn the integers of a quantised file into numbers that mean nothing.
+    faults += [
+        (name, f"holds {value.dtype}")
+        for name, value in given.items()
+        if name in wanted and value.is_floating_point() != wanted[name].is_floating_point()
+    ]
     if faults:
         raise BadInput(
-            f"The weights {origin} do not fit the model: {'; '.join(faults)}.",
-            remedy,
+            f"The weights {origin} do not fit the model: {'; '.join(_joined(faults))}.", remedy
         )
     # not strict: what is not wanted stays as it is
     module.load_state_dict(given, strict=False)
 
 
+def _joined(faults: Iterable[tuple[str, str]]) -> list[str]:
+    """Say a fault that several layers share once, with their numbers in braces."""
+    layers: dict[tuple[str, str, str], list[str]] = {}
+    for name, fault in faults:
+        match = _LAYER.fullmatch(name)
+        head, number, tail = match.groups() if match else (name, "", "")
+        layers.setdefault((head, tail, fault), []).append(number)
+    return [
+        f"{head}{','.join(numbers)}{tail} {fault}"
+        if len(numbers) == 1
+        else f"{head}{{{','.join(numbers)}}}{tail} {fault}"
+        for (head, tail, fault), numbers in layers.items()
+    ]
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Turn whatever damaged bytes make the readers raise into one kind of error."""
+    try:
+        yield
+    except (MemoryError, GleclipError):
+        raise
+    except Exception as error:
+        raise _unreadable(file, " ".join(str(error).split())[:300] or repr(error)) from error
+
+
 def _unreadable(file: Path, reason: str) -> BadInput:
     return BadInput(
         f"{file} cannot be read as weights: {reason}.",
-        "Use a .safetensors file, or a .pt file of open_clip that holds only tensors.",
+        "Use a .safetensors file, or a .pt file of open_clip or OpenAI that holds only tensors.",
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import urllib.error
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from gleclip_cli.errors import BadInput, EnvironmentFault, UsageError
 from gleclip_cli.model.clip import load_clip
-from gleclip_cli.model.weights import find_clip, read_weights
+from gleclip_cli.model.weights import find_clip, fit_weights, read_weights
+
+Save = Callable[[Any, Path], str]
 
 
 @pytest.fixture
@@ -69,16 +72,118 @@ def test_fault_77_every_difference_is_listed(
         assert part in caught.value.cause
 
 
-def test_fault_80_weights_of_another_resolution_are_refused(
+def test_fault_77_a_fault_of_many_layers_is_said_once(
     tiny_clip_json: str, tmp_path: Path, state: dict[str, Tensor]
 ) -> None:
-    torch.save(state, tmp_path / "weights.pt")
+    for number in range(1, 4):
+        del state[f"visual.transformer.resblocks.{number}.ln_1.weight"]
+        state[f"visual.transformer.resblocks.{number}.ln_9.weight"] = torch.ones(1)
+    torch.save(state, tmp_path / "odd.pt")
+    with pytest.raises(BadInput) as caught:
+        load_clip(tiny_clip_json, str(tmp_path / "odd.pt"))
+    assert caught.value.cause.endswith(
+        "do not fit the model: visual.transformer.resblocks.{1,2,3}.ln_1.weight missing; "
+        "visual.transformer.resblocks.{1,2,3}.ln_9.weight unknown."
+    )
+
+
+def test_fault_77_nothing_is_loaded_from_weights_that_do_not_fit() -> None:
+    module = torch.nn.Linear(2, 2)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    for given in (
+        {"weight": torch.zeros(2, 2)},
+        {"weight": torch.zeros(2, 2), "bias": torch.zeros(3)},
+        {"weight": torch.zeros(2, 2), "bias": torch.zeros(2, dtype=torch.int8)},
+        {"weight": torch.zeros(2, 2), "bias": torch.zeros(2), "more": torch.zeros(1)},
+    ):
+        with pytest.raises(BadInput, match="do not fit"):
+            fit_weights(module, given, origin="a.pt", remedy="")
+        assert all(torch.equal(module.state_dict()[name], before[name]) for name in before)
+
+
+def test_fault_77_hugging_faces_layout_tells_what_is_missing(
+    tiny_clip_json: str,
+    tmp_path: Path,
+    state: dict[str, Tensor],
+    to_hugging_face: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+) -> None:
+    theirs = to_hugging_face(state)
+    del theirs["vision_model.encoder.layers.2.self_attn.k_proj.weight"]
+    torch.save(theirs, tmp_path / "pytorch_model.bin")
+    with pytest.raises(BadInput) as caught:
+        load_clip(tiny_clip_json, str(tmp_path / "pytorch_model.bin"))
+    for part in ("in_proj_weight missing", "q_proj.weight unknown", "v_proj.weight unknown"):
+        assert f"visual.transformer.resblocks.2.attn.{part}" in caught.value.cause
+
+
+def changed(tiny_clip_json: str, folder: Path, **vision: int) -> str:
     config = json.loads(Path(tiny_clip_json).read_text())
-    config["vision_cfg"]["image_size"] = 64
-    other = tmp_path / "other.json"
-    other.write_text(json.dumps(config))
-    with pytest.raises(BadInput, match=r"positional_embedding is \(17, 64\), not \(65, 64\)"):
-        load_clip(str(other), str(tmp_path / "weights.pt"))
+    config["vision_cfg"].update(vision)
+    (folder / "other.json").write_text(json.dumps(config))
+    return str(folder / "other.json")
+
+
+@pytest.mark.parametrize("layout", ["pt", "torchscript", "hf bin"])
+def test_fault_80_weights_of_another_resolution_are_resized_and_it_is_stated(
+    tiny_clip_json: str, tmp_path: Path, savers: dict[str, Save], layout: str
+) -> None:
+    weights = savers[layout](load_clip(tiny_clip_json, "random", seed=9).clip, tmp_path)
+    clip = load_clip(changed(tiny_clip_json, tmp_path, image_size=64), weights)
+    (warning,) = clip.warnings
+    assert "trained on 32 x 32 pixels: position embeddings resized for 64 x 64" in warning
+    assert clip.visual.positional_embedding.shape == (65, 64)
+
+
+@pytest.mark.parametrize("layout", ["pt", "torchscript", "hf bin"])
+def test_fault_80_weights_of_another_patch_size_are_refused(
+    tiny_clip_json: str, tmp_path: Path, savers: dict[str, Save], layout: str
+) -> None:
+    weights = savers[layout](load_clip(tiny_clip_json, "random", seed=9).clip, tmp_path)
+    with pytest.raises(BadInput, match="patches of 8 pixels, the model has patches of 16") as found:
+        load_clip(changed(tiny_clip_json, tmp_path, patch_size=16), weights)
+    assert "--clip-model" in found.value.remedy
+
+
+@pytest.mark.parametrize("layout", ["torchscript", "hf folder"])
+def test_weights_trained_with_another_activation_are_refused(
+    tiny_clip_json: str, tmp_path: Path, savers: dict[str, Save], layout: str
+) -> None:
+    weights = savers[layout](load_clip(tiny_clip_json, "random").clip, tmp_path)
+    config = {**json.loads(Path(tiny_clip_json).read_text()), "quick_gelu": False}
+    (tmp_path / "plain.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="activation") as caught:
+        find_clip(str(tmp_path / "plain.json"), weights)
+    assert '"quick_gelu": true' in caught.value.remedy
+    with pytest.raises(UsageError, match="activation") as caught:
+        find_clip("ViT-B-16", weights)
+    assert caught.value.remedy == "Use --clip-model ViT-B-16-quickgelu."
+
+
+def test_a_traced_model_with_the_plain_activation_wants_the_plain_model(
+    tiny_clip_json: str, tmp_path: Path, savers: dict[str, Save]
+) -> None:
+    config = {**json.loads(Path(tiny_clip_json).read_text()), "quick_gelu": False}
+    (tmp_path / "plain.json").write_text(json.dumps(config))
+    plain = load_clip(str(tmp_path / "plain.json"), "random").clip
+    with pytest.raises(UsageError) as caught:
+        find_clip("ViT-B-16-quickgelu", savers["torchscript"](plain, tmp_path))
+    assert caught.value.remedy == "Use --clip-model ViT-B-16."
+
+
+def test_a_folder_brings_its_colours(
+    tiny_clip_json: str, tmp_path: Path, savers: dict[str, Save]
+) -> None:
+    weights = savers["hf folder"](load_clip(tiny_clip_json, "random").clip, tmp_path)
+    seen = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.1]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(seen))
+    source = find_clip(tiny_clip_json, weights)
+    assert source.file == tmp_path / "model.safetensors"
+    assert (source.mean, source.std) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+
+
+def test_a_folder_without_weights_is_a_usage_error(tiny_clip_json: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no weights file"):
+        find_clip(tiny_clip_json, str(tmp_path))
 
 
 class Payload:
