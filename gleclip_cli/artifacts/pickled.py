@@ -5,6 +5,7 @@ What numpy and torch name in such files is done by hand here; torch is not neede
 
 import io
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
 
 _REMEDY = "Only arrays, tensors, numbers, texts, lists, tuples and dictionaries are read."
-_NUMBERS = "biufc"
+_CODES = re.compile(r"[biufc]\d{1,2}|O8")
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -52,8 +53,8 @@ def read_pickled_npy(path: Path) -> Any:
     try:
         return _read(content)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
-        cause = f"{printable(path)} is refused: {printable(error).rstrip('.')}."
-        raise BadInput(cause, _REMEDY) from error
+        reason = "it is damaged" if isinstance(error, LookupError) else printable(error).rstrip(".")
+        raise BadInput(f"{printable(path)} is refused: {reason}.", _REMEDY) from error
 
 
 def _read(content: bytes) -> Any:
@@ -103,9 +104,9 @@ class _Dtype:
     """A dtype whose byte order the pickle tells later."""
 
     def __init__(self, code: str) -> None:
-        self.dtype = np.dtype(checked(code, str))
-        if self.dtype.kind not in _NUMBERS and self.dtype != object:
-            raise ValueError(f"an array holds {self.dtype}")
+        if not _CODES.fullmatch(checked(code, str)):
+            raise ValueError(f"an array holds {code}")
+        self.dtype = np.dtype(code)
 
     def build(self, state: Any) -> None:
         _, order, *structure = state
@@ -143,6 +144,8 @@ def _from_buffer(
     machine: Machine, data: bytes | bytearray, dtype: _Dtype, shape: Any, order: str, *axes: Any
 ) -> NDArray[Any]:
     kind = checked(dtype, _Dtype).dtype
+    if not isinstance(data, bytes | bytearray):
+        raise TypeError(f"bytes expected, {type(data).__name__} found")
     _check_count(machine, shape, len(data), kind.itemsize)
     array = np.frombuffer(data, kind)
     if order == "K" and axes:
@@ -171,8 +174,8 @@ def _encode(machine: Machine, text: str, coding: str) -> bytes:
     """How protocol 2 writes bytes."""
     if coding != "latin1":
         raise ValueError(f"bytes are written as {coding}")
-    machine.budget.spend(size=len(text))
-    return checked(text, str).encode(coding)
+    machine.budget.spend(size=len(checked(text, str)))
+    return text.encode(coding)
 
 
 def _no_bytes(machine: Machine) -> bytes:
@@ -203,9 +206,9 @@ def _rebuild_tensor(
     machine: Machine, storage: NDArray[Any], offset: int, size: Any, stride: Any, *_: object
 ) -> NDArray[Any]:
     sizes, strides, (start,) = _sizes(size), _sizes(stride), _sizes((offset,))
-    held, count = checked(storage, np.ndarray).size, math.prod(sizes)
+    count, held = math.prod(sizes), checked(storage, np.ndarray).size
     last = start + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
-    if count and (last >= held or count > held):
+    if count and last >= held:
         raise ValueError(f"a tensor of shape {sizes} does not fit into its storage")
     machine.budget.spend(size=count * storage.itemsize)
     steps = [step * storage.itemsize for step in strides]
