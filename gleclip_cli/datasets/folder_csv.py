@@ -15,7 +15,7 @@ _SEPARATORS = (",", ";", "\t", " ")
 _NAME_HEADERS = re.compile(
     r"|(image|picture|photo|img|file)s?|((image|img|file|picture|photo)[ _-]?)?(name|id|path)"
 )
-_TAG_HEADERS = re.compile(r"(labels?|tags?|class(es)?|categor(y|ies))[ _-]?\d*")
+_TAG_HEADERS = re.compile(r"(labels?|tags?|class(es)?|category|categories)[ _-]?\d*")
 _YES, _NO = {"1", "1.0", "true", "yes"}, {"", "0", "0.0", "false", "no"}
 _FORMS = "Write one row per picture: its name, then its tags. `gleclip init --help` shows how."
 
@@ -29,7 +29,7 @@ def read_csv(path: Path, known: Callable[[str], bool]) -> Rows:
     """
     lines = _split_cells(path, known)
     header: list[str] | None = None
-    if lines and _NAME_HEADERS.fullmatch(lines[0][1][0].casefold()) and not known(lines[0][1][0]):
+    if lines and _is_header(lines[0][1], known):
         header = lines.pop(0)[1]
     if not lines:
         raise UsageError(f"{printable(path)} names no image.", _FORMS)
@@ -111,10 +111,16 @@ def _split_cells(path: Path, known: Callable[[str], bool]) -> list[tuple[int, li
         hits = sum(known(cells[0]) for _, cells in rows)
         if hits > most or not best:
             best, most = rows, hits
+        if rows and hits + _is_header(rows[0][1], known) == len(rows):
+            break  # no other can do better
     if fault and not most:
         cause = f"{printable(path)} is no table: {fault}."
         raise BadInput(cause, 'Close every quote, and write " inside quotes as "".')
     return best
+
+
+def _is_header(cells: list[str], known: Callable[[str], bool]) -> bool:
+    return bool(_NAME_HEADERS.fullmatch(cells[0].casefold())) and not known(cells[0])
 
 
 def _cells(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:

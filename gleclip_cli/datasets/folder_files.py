@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from gleclip_cli.artifacts.manifest import SETTINGS_FILE
 from gleclip_cli.artifacts.run_dir import RunDir, printable
@@ -25,12 +25,12 @@ _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 class Files:
     """Pictures and masks of a folder.
 
-    `pictures`: files by image id, which is the path below `base` without its ending, with `/`
-    between folders; `masks`: likewise below the folder of masks, ids normalised to NFC.
+    `pictures`: files by image id, which is the path without its ending below `base` (`images/`, or
+    nothing), with `/` between folders; `masks`: likewise below the folder of masks, ids in NFC.
     """
 
     root: Path
-    base: Path
+    base: str
     pictures: Mapping[str, Sequence[Path]]
     masks: Mapping[str, Sequence[Path]]
     problems: tuple[Problem, ...]
@@ -51,26 +51,22 @@ def find_files(root: Path) -> Files:
     """
     if not root.is_dir():
         raise BadInput(f"{printable(root)} is no folder.", "Name your folder with --data.")
-    base = _only(root, _PICTURE_FOLDERS) or root
-    mask_base = _only(root, _MASK_FOLDERS)
+    base, mask_base = _only(root, _PICTURE_FOLDERS), _only(root, _MASK_FOLDERS)
     walk = _Walk(root)
-    in_masks = [path for path in walk.files if mask_base and path.is_relative_to(mask_base)]
-    others = [path for path in walk.files if not (mask_base and path.is_relative_to(mask_base))]
-    pictures = _by_id((path for path in others if path.is_relative_to(base)), base)
+    in_masks = [name for name in walk.files if mask_base and name.startswith(mask_base)]
+    others = [name for name in walk.files if not (mask_base and name.startswith(mask_base))]
+    pictures = _by_id(root, base, [name for name in others if name.startswith(base)])
     if not pictures and walk.problems:
-        raise as_error(walk.problems, base)
+        raise as_error(walk.problems, root)
     if not pictures:
         remedy = f"Put pictures there: {', '.join(sorted(PICTURES))}."
-        raise BadInput(f"{printable(base)} holds no picture.", remedy)
-    masks = {_normal(name): found for name, found in _by_id(in_masks, mask_base or root).items()}
+        raise BadInput(f"{printable(root / base)} holds no picture.", remedy)
+    masks = {_normal(name): found for name, found in _by_id(root, mask_base, in_masks).items()}
     stray = masks.keys() - {_normal(name) for name in pictures}
-    notes = Counter(
-        f"{path.suffix.lower()}, a format that is not read"
-        for path in others
-        if path.suffix.lower() in _UNREAD
-    )
-    notes[f"beside {base.name}/, not used"] = sum(
-        path.suffix.lower() in PICTURES and not path.is_relative_to(base) for path in others
+    endings = Counter(ending for name in others if (ending := _split(name)[1]) in _UNREAD)
+    notes = Counter({f"{ending}, a format that is not read": n for ending, n in endings.items()})
+    notes[f"beside {base}, not used"] = sum(
+        _split(name)[1] in PICTURES and not name.startswith(base) for name in others
     )
     notes["a mask without a picture"] = len(stray)
     shared = _shared([*pictures.values(), *(masks[name] for name in masks.keys() - stray)])
@@ -80,48 +76,51 @@ def find_files(root: Path) -> Files:
 class _Walk:
     """Finds every file below a folder, and what is in the way; each folder is read once.
 
-    Links are followed last, so that a folder is found under its own name first.
+    `files`: paths below the folder, sorted, with `/` between folders. Links are followed last, so
+    that a folder is found under its own name first.
     """
 
     def __init__(self, root: Path) -> None:
-        self.files: list[Path] = []
+        self.files: list[str] = []
         self.problems: list[Problem] = []
         self._root = root
         self._seen: set[tuple[int, int]] = set()
-        self._folders, self._links = [root], list[Path]()
+        self._folders, self._links = [""], list[str]()
         while self._folders or self._links:
             folder = self._folders.pop() if self._folders else self._links.pop(0)
             try:
                 self._read(folder)
             except OSError as error:
                 self._blame(folder, f"cannot be read: {error.strerror}.", _ALLOW, structural=True)
+        self.files.sort()
 
-    def _read(self, folder: Path) -> None:
-        status = folder.stat()
+    def _read(self, folder: str) -> None:
+        path = self._root / folder
+        status = path.stat()
         if (status.st_dev, status.st_ino) in self._seen:
             self._blame(folder, "leads to a folder that is read already.", "Remove the link.")
             return
         self._seen.add((status.st_dev, status.st_ino))
-        if folder != self._root and _is_run(folder):
+        if folder and _is_run(path):
             return
-        with os.scandir(folder) as entries:
+        with os.scandir(path) as entries:
             for entry in sorted(entries, key=lambda e: e.name):
                 if not entry.name.startswith("."):
-                    self._sort_in(entry, folder / entry.name)
+                    self._sort_in(entry, f"{folder}{entry.name}")
 
-    def _sort_in(self, entry: "os.DirEntry[str]", path: Path) -> None:
-        broken = entry.is_symlink() and not path.exists()
-        if broken and path.suffix.lower() not in PICTURES:
-            self._blame(path, "is a link that leads nowhere.", "Mend or remove the link.")
+    def _sort_in(self, entry: "os.DirEntry[str]", name: str) -> None:
+        broken = entry.is_symlink() and not (self._root / name).exists()
+        if broken and _split(name)[1] not in PICTURES:
+            self._blame(name, "is a link that leads nowhere.", "Mend or remove the link.")
         elif broken or not entry.is_dir():
-            self.files.append(path)  # a picture that is no file shows when it is opened
+            self.files.append(name)  # a picture that is no file shows when it is opened
         elif entry.is_symlink():
-            self._links.append(path)
+            self._links.append(f"{name}/")
         else:
-            self._folders.append(path)
+            self._folders.append(f"{name}/")
 
-    def _blame(self, path: Path, cause: str, remedy: str, *, structural: bool = False) -> None:
-        where = printable(path)
+    def _blame(self, name: str, cause: str, remedy: str, *, structural: bool = False) -> None:
+        where = printable(self._root / name)
         problem = Problem(f"{where} {cause}", remedy, structural=structural, path=where)
         self.problems.append(problem)
 
@@ -134,21 +133,23 @@ class Names:
     """
 
     def __init__(self, files: Files) -> None:
-        self._levels: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(4)]
+        self._base = files.base
+        self._levels: list[dict[str, tuple[str, ...]]] = [{}, {}, {}, {}]
         for image_id, paths in files.pictures.items():
+            bare = image_id.rpartition("/")[2]
             for path in paths:
-                for place in (path.relative_to(files.root), path.relative_to(files.base)):
-                    self._add(image_id, place)
-
-    def _add(self, image_id: str, place: PurePath) -> None:
-        keys = (place.as_posix(), place.with_suffix("").as_posix(), place.name, place.stem)
-        for level, key in zip(self._levels, keys, strict=True):
-            level[_normal(key).strip()].add(image_id)
+                ending = path.suffix
+                keys = (f"{image_id}{ending}", image_id, f"{bare}{ending}", bare)
+                for level, key in zip(self._levels, keys, strict=True):
+                    known = level.setdefault(_normal(key).strip(), (image_id,))
+                    if image_id not in known:
+                        level[_normal(key).strip()] = (*known, image_id)
 
     def find(self, written: str) -> list[str]:
         """Ids of the pictures that a name may mean, sorted: none, one, or several."""
         plain = _normal(written).strip()
-        for name in (plain, plain.replace("\\", "/").removeprefix("./")):
+        slashed = plain.replace("\\", "/").removeprefix("./")
+        for name in (plain, slashed, slashed.removeprefix(self._base)):
             for level in self._levels:
                 if name in level:
                     return sorted(level[name])
@@ -161,22 +162,28 @@ def leads_out(written: str) -> bool:
     return bool(absolute) or ".." in re.split(r"[/\\]", written)
 
 
-def _only(root: Path, names: Sequence[str]) -> Path | None:
-    """The one folder of `names` that `root` holds, if it holds any."""
-    found = [root / name for name in names if (root / name).is_dir()]
+def _only(root: Path, names: Sequence[str]) -> str:
+    """The one folder of `names` that `root` holds, as `images/`; nothing if it holds none."""
+    found = [name for name in names if (root / name).is_dir()]
     if len(found) > 1:
-        raise BadInput(
-            f"{printable(root)} holds both {' and '.join(names)}.", "Rename or remove one of them."
-        )
-    return found[0] if found else None
+        cause = f"{printable(root)} holds both {' and '.join(names)}."
+        raise BadInput(cause, "Rename or remove one of them.")
+    return f"{found[0]}/" if found else ""
 
 
-def _by_id(paths: Iterable[Path], base: Path) -> dict[str, list[Path]]:
+def _by_id(root: Path, base: str, names: Iterable[str]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        if path.suffix.lower() in PICTURES:
-            found[path.relative_to(base).with_suffix("").as_posix()].append(path)
+    for name in names:
+        bare, ending = _split(name)
+        if ending in PICTURES:
+            found[bare.removeprefix(base)].append(root / name)
     return dict(found)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A path without its ending, and the ending in small letters."""
+    bare, dot, ending = name.rpartition(".")
+    return bare, f"{dot}{ending.lower()}"
 
 
 def _shared(groups: Iterable[Sequence[Path]]) -> list[Problem]:

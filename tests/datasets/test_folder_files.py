@@ -33,7 +33,7 @@ def test_hidden_files_runs_and_other_files_are_left_out(tmp_path: Path) -> None:
 
 def test_masks_lie_under_the_path_of_their_picture(tmp_path: Path) -> None:
     files = found(tmp_path, "JPEGImages/x/a.jpg", "SegmentationClass/x/a.png", "JPEGImages/a.jpg")
-    assert files.base == tmp_path / "JPEGImages"
+    assert files.base == "JPEGImages/"
     assert files.mask("x/a") == tmp_path / "SegmentationClass" / "x" / "a.png"
     assert files.mask("a") is None
     touch(tmp_path, "SegmentationClass/x/a.bmp")
