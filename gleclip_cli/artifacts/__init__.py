@@ -15,6 +15,8 @@
                                            state/: training state, while a training is unfinished
       evaluate/<what>-<split>/             `Scores`: scores.json, confusion.npz (rows: truth),
                                            per_image.csv; pred_masks/<id>.png like pseudo masks
+      cache/texts/<key>.safetensors        `texts` (k, e): L2-normalised embeddings; key: SHA-256 of
+                                           what they were made from; its own SHA-256 in the header
 
 Every output folder of a stage, opened by `open_stage` as a `Stage`, also holds:
 

@@ -34,6 +34,10 @@ class RunDir:
         """Notebook of the pictures that `prepare_data` need not open again."""
         return self.root / "cache" / "verified.json"
 
+    def text_embeddings(self, key: str) -> Path:
+        """Embeddings of texts; `key`: the hash of what they were made from."""
+        return self.root / "cache" / "texts" / f"{key}.safetensors"
+
     def cam(self, split: str, image_id: str) -> Path:
         """Maps of one image; 256 folders keep directories small."""
         first = hashlib.sha256(os.fsencode(image_id)).hexdigest()[:2]

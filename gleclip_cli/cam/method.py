@@ -1,6 +1,6 @@
 """A configured way from pictures to maps: texts and network at hand, one call per batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -24,16 +24,26 @@ _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Views = tuple[NDArray[np.uint8], ...]
 """One image at every scale, uint8 (H, W, 3), whole patches."""
 
+Embed = Callable[[FrozenClip, Sequence[str], Sequence[str]], Tensor]
+"""Network, names, templates -> one embedding per name, as `class_text_embeddings`."""
+
 
 class CamMethod:
     """Makes the maps of a batch of images whose views have equal sizes; encodes texts once."""
 
-    def __init__(self, config: GenCamConfig, clip: FrozenClip, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        config: GenCamConfig,
+        clip: FrozenClip,
+        vocabulary: Vocabulary,
+        *,
+        embed: Embed = class_text_embeddings,
+    ) -> None:
         backgrounds = vocabulary.background_texts if config.background_texts else ()
         names = (*vocabulary.prompts, *backgrounds)
         self.config = config
         self.clip = clip
-        self.texts = class_text_embeddings(clip, names, vocabulary.templates)
+        self.texts = embed(clip, names, vocabulary.templates)
         self._num_classes = len(vocabulary.classes)
 
     def prepare(self, image: NDArray[np.uint8]) -> Views:

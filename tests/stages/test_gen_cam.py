@@ -21,6 +21,7 @@ from gleclip_cli.cam.method import CamMethod
 from gleclip_cli.config import Execution, GenCamConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, OtherSettings, UsageError
+from gleclip_cli.model.clip import FrozenClip, load_clip
 from gleclip_cli.progress import Silent
 from gleclip_cli.stages import gen_cam as module
 from gleclip_cli.stages.gen_cam import gen_cam
@@ -47,6 +48,8 @@ class Heard(Silent):
 
     def say(self, message: str) -> None:
         self.lines.append(message)
+
+    warn = say
 
     def each(self, items: Any, *, total: int, label: str = "") -> Any:
         self.total = total
@@ -261,6 +264,51 @@ def test_fault_64_a_map_that_is_not_finite_fails_its_image_alone(
     monkeypatch.setattr(CamMethod, "__call__", call)
     gen_cam(run, config, execution=CPU)
     assert set(cams(run)) == set(IMAGES) - {"c"}
+
+
+def test_texts_are_encoded_once_per_run_and_change_no_byte(
+    tmp_path: Path, run: RunDir, config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    original = FrozenClip.encode_texts
+
+    def encode(self: FrozenClip, token_ids: torch.Tensor) -> torch.Tensor:
+        encoded.append(len(token_ids))
+        return original(self, token_ids)
+
+    monkeypatch.setattr(FrozenClip, "encode_texts", encode)
+    again = replace(CPU, overwrite=True, resume=False)
+    gen_cam(run, config, execution=CPU)
+    first = cams(run)
+    assert encoded == [45]  # 20 classes, 25 backgrounds, one template
+    gen_cam(run, replace(config, scales=(0.5,)), execution=again)
+    gen_cam(run, config, execution=again)
+    assert encoded == [45]
+    assert cams(run) == first
+    gen_cam(run, replace(config, background_texts=False), execution=again)
+    gen_cam(run, replace(config, clip_weights=saved_weights(config, tmp_path)), execution=again)
+    assert encoded == [45, 20, 45]
+
+
+def saved_weights(config: GenCamConfig, folder: Path) -> str:
+    clip = load_clip(config.clip_model, "random", seed=7).clip
+    torch.save(clip.state_dict(), folder / "weights.pt")
+    return str(folder / "weights.pt")
+
+
+def test_fault_80_resized_positions_are_a_warning(
+    tmp_path: Path, run: RunDir, config: GenCamConfig
+) -> None:
+    content = json.loads(Path(config.clip_model).read_text())
+    content["vision_cfg"]["image_size"] = 48
+    larger = tmp_path / "larger.json"
+    larger.write_text(json.dumps(content))
+    weights = saved_weights(config, tmp_path)
+    heard = Heard()
+    config = replace(config, clip_model=str(larger), clip_weights=weights)
+    assert gen_cam(run, config, execution=CPU, progress=heard).complete
+    (warning,) = heard.lines
+    assert "trained on 32 x 32 pixels: position embeddings resized for 48 x 48" in warning
 
 
 def test_other_settings_are_refused(run: RunDir, config: GenCamConfig) -> None:
