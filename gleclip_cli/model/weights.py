@@ -179,11 +179,16 @@ def _joined(faults: Iterable[tuple[str, str]]) -> list[str]:
         head, number, tail = match.groups() if match else (name, "", "")
         layers.setdefault((head, tail, fault), []).append(number)
     return [
-        f"{head}{','.join(numbers)}{tail} {fault}"
-        if len(numbers) == 1
-        else f"{head}{{{','.join(numbers)}}}{tail} {fault}"
-        for (head, tail, fault), numbers in layers.items()
+        f"{head}{_range(numbers)}{tail} {fault}" for (head, tail, fault), numbers in layers.items()
     ]
+
+
+def _range(numbers: list[str]) -> str:
+    if len(numbers) == 1:
+        return numbers[0]
+    first, last = int(numbers[0]), int(numbers[-1])
+    whole = numbers == [str(number) for number in range(first, last + 1)]
+    return f"{{{first}-{last}}}" if whole else f"{{{','.join(numbers)}}}"
 
 
 @contextmanager
