@@ -84,7 +84,7 @@ def test_visible_classes_are_those_of_the_published_lists() -> None:
     published = {}
     for split in ("train", "val"):
         path = PHOTOS.parent / "voc-lists" / f"coco14_{split}_labels.txt.gz"
-        for line in gzip.open(path, "rt"):
+        for line in gzip.decompress(path.read_bytes()).decode().splitlines():
             name, *ids = line.split()
             published[int(name.rpartition("_")[2])] = {int(word) + 1 for word in ids}
     for picture in read_coco(PHOTOS).pictures:
