@@ -1,7 +1,7 @@
 """Instances in COCO's JSON: which image shows which classes, and where its outlines stand.
 
-An annotated category is an image-level label, however small the object or however large the crowd
-(counts are the official ones: 82,081 and 40,137). Outlines stay in the file until they are drawn.
+An annotated category is an image-level label, however small the object or large the crowd.
+Outlines stay in the file until they are drawn.
 """
 
 from array import array
