@@ -135,7 +135,9 @@ def _advance(summary: Summary, step: Step, execution: Execution, progress: Progr
 
 def _has_masks(run: RunDir, split: str) -> bool:
     prepared = load_prepared(run)
-    return any(prepared.record(split, i).mask is not None for i in prepared.image_ids(split))
+    return split in prepared.splits() and any(
+        prepared.record(split, i).mask is not None for i in prepared.image_ids(split)
+    )
 
 
 def _stage(command: str) -> Callable[..., Manifest]:

@@ -108,7 +108,7 @@ def test_commands_stand_in_pipeline_order() -> None:
 def test_options_match_the_configuration(command: str) -> None:
     options, config = parameters(command), STAGE_CONFIGS[command]()
     assert set(field_names(type(config))) <= set(options)
-    extra = {"dataset", "data"}
+    extra = {"dataset", "data", "download"}
     assert set(options) <= {*field_names(type(config)), *field_names(Execution), *SHARED, *extra}
     for name in field_names(type(config)):
         assert options[name].opts[0] == "--" + name.replace("_", "-")

@@ -24,7 +24,8 @@ DataOption = Annotated[
     typer.Option(
         metavar="DIR",
         envvar="GLECLIP_DATA",
-        help="The user's data; for voc the VOCdevkit, VOC2012 or their parent. Never written to.",
+        help="The user's data: VOCdevkit, the parent of COCO's annotations, or a folder of one's "
+        "own. Never written to, but by --download and init.",
     ),
 ]
 ClassesOption = Annotated[

@@ -18,6 +18,10 @@ def prepare_data(
     dataset: options.DatasetOption = DEFAULTS.dataset,
     data: options.DataOption = DEFAULTS.data,
     classes: options.ClassesOption = DEFAULTS.classes,
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="Fetch what is missing in --data: voc with SBD, coco."),
+    ] = False,
     config: options.ConfigOption = None,
     train_images: Annotated[
         int, typer.Option(metavar="N", help="Training scenes to draw.")
@@ -46,10 +50,15 @@ def prepare_data(
         from gleclip_cli.stages.prepare_data import prepare_data as stage
 
         settings = Settings.of_stage(context, report)
+        wanted = settings.config("prepare-data")
+        if download and not dry_run:
+            from gleclip_cli.tools.fetch import fetch
+
+            fetch(wanted, progress=report)
         report.done(
             stage(
                 settings.run,
-                settings.config("prepare-data"),
+                wanted,
                 execution=settings.execution("prepare-data"),
                 progress=report,
             )

@@ -14,7 +14,9 @@ def run(
     context: typer.Context,
     preset: Annotated[
         str,
-        typer.Argument(metavar="PRESET|FILE.toml", help="scenes, voc, or a file of settings."),
+        typer.Argument(
+            metavar="PRESET|FILE.toml", help="scenes, voc, coco, folder, or a file of settings."
+        ),
     ],
     quick: Annotated[
         bool, typer.Option("--quick", help="A small version that ends within minutes.")

@@ -142,7 +142,9 @@ def check_picture(
         where = printable(picture.image)
         problems.append(Problem(error.cause, error.remedy, picture.image_id, path=where))
     for source in {mask: None for mask in picture.masks.values() if mask}:
-        where = printable(source if isinstance(source, Path) else source.source)
+        where = printable(
+            source if isinstance(source, Path) else f"{source.source}, {picture.image_id},"
+        )
         try:
             mask = load_label_image(source) if isinstance(source, Path) else source.draw()
         except BadInput as error:

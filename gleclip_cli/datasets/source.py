@@ -151,5 +151,5 @@ def _assemble(source: Source, checked: Sequence[Checked], masks: Path | None) ->
 def _record(one: Checked, split: str, masks: Path | None) -> ImageRecord:
     mask = one.picture.masks.get(split)
     if isinstance(mask, Drawing):
-        mask = masks / mask.file if masks else None
+        mask = masks / mask.file if masks else mask.source
     return ImageRecord(image=one.picture.image, mask=mask, size=one.size, sha256=one.sha256)

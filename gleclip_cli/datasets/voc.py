@@ -84,7 +84,7 @@ def _labels_of(
         return [], [Problem(error.cause, error.remedy, image_id)]
     problems = []
     for unknown in sorted(names - set(vocabulary.classes)):
-        near = " or ".join(vocabulary.near(unknown)) or "none is near"
+        near = printable(" or ".join(vocabulary.near(unknown))) or "none is near"
         cause = f"{printable(path)} names the unknown class {printable(unknown)!r} ({near}?)."
         remedy = f"Use the class names of the table {vocabulary.name}."
         problems.append(Problem(cause, remedy, image_id))

@@ -49,8 +49,8 @@ def test_fault_35_41_a_drawn_mask_is_checked_like_any_other(tiny_voc: Path) -> N
     wrong = MASK[:30] + 30
     save_mat(tiny_voc.parent / "SBD" / "cls" / "a.mat", wrong)
     causes = [problem.cause for problem in verify(read_voc(tiny_voc), workers=1).problems]
-    assert any("a.mat is 48 x 30, its picture 48 x 32" in cause for cause in causes)
-    assert any("a.mat holds 30, 38: not in 0..20 or 255" in cause for cause in causes)
+    assert any("a.mat, a, is 48 x 30, its picture 48 x 32" in cause for cause in causes)
+    assert any("a.mat, a, holds 30, 38: not in 0..20 or 255" in cause for cause in causes)
 
 
 @pytest.mark.parametrize(
