@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gleclip_cli.datasets.coco_raw_ids import RAW_IDS
+from gleclip_cli.datasets.coco.raw_ids import RAW_IDS
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 
 DATA = Path(os.environ.get("GLECLIP_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))

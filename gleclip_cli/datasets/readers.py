@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from gleclip_cli.datasets.coco import read_coco
-from gleclip_cli.datasets.folder import read_folder
+from gleclip_cli.datasets.coco.reader import read_coco
+from gleclip_cli.datasets.folder.reader import read_folder
 from gleclip_cli.datasets.source import Source
-from gleclip_cli.datasets.voc import read_voc
+from gleclip_cli.datasets.voc.reader import read_voc
 from gleclip_cli.datasets.vocabulary import Vocabulary
 
 READERS: dict[str, Callable[..., Source]] = {

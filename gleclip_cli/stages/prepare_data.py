@@ -18,7 +18,7 @@ from gleclip_cli.datasets.integrity import Problem, as_error
 from gleclip_cli.datasets.readers import read_source
 from gleclip_cli.datasets.scenes import draw_scene, scene_id
 from gleclip_cli.datasets.source import DataIndex, Source, verify
-from gleclip_cli.datasets.voc_writer import write_image, write_list
+from gleclip_cli.datasets.voc.writer import write_image, write_list
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary, read_vocabulary
 from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.progress import SILENT, Progress

@@ -6,9 +6,9 @@ from pathlib import Path
 from gleclip_cli.artifacts.atomic import write_text
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.datasets.class_table import class_table
-from gleclip_cli.datasets.folder import CLASS_LIST, CLASS_TABLE, class_names
-from gleclip_cli.datasets.folder_files import find_files
-from gleclip_cli.datasets.folder_match import tag_pictures
+from gleclip_cli.datasets.folder.files import find_files
+from gleclip_cli.datasets.folder.match import tag_pictures
+from gleclip_cli.datasets.folder.reader import CLASS_LIST, CLASS_TABLE, class_names
 from gleclip_cli.datasets.vocabulary import parse_vocabulary
 from gleclip_cli.errors import UsageError
 from gleclip_cli.progress import SILENT, Progress

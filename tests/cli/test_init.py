@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from gleclip_cli.datasets.folder import read_folder
+from gleclip_cli.datasets.folder.reader import read_folder
 from gleclip_cli.datasets.vocabulary import read_vocabulary
 
 Run = Callable[..., Result]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.datasets.source import DataIndex, verify
-from gleclip_cli.datasets.voc import read_voc
+from gleclip_cli.datasets.voc.reader import read_voc
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 
 

@@ -1,0 +1,1 @@
+"""COCO: instances in JSON, label lists, masks as outlines or pictures."""
