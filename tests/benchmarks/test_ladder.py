@@ -17,7 +17,7 @@ import torch
 
 from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.cam.method import CamMethod
-from gleclip_cli.config import GenCamConfig
+from gleclip_cli.config import PRESETS, GenCamConfig
 from gleclip_cli.datasets.scenes import CLASSES, Scene, draw_scene
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.metrics.confusion import confusion_of, summarise
@@ -36,6 +36,7 @@ RUNGS = {
     "value path": replace(SIMILARITY, calibration="maskclip"),
     "calibrated": SIMILARITY,
     "calibrated + CAA": replace(SIMILARITY, caa=True),
+    "preset of scenes": GenCamConfig(**PRESETS["scenes"]["gen-cam"]),
     "Grad-CAM": PLAIN,
     "Grad-CAM + CAA": replace(PLAIN, caa=True),
 }
