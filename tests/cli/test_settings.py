@@ -121,7 +121,7 @@ def test_command_line_wins_over_toml_over_preset_over_default(stages: Any, glecl
     assert config.clip_weights == "random"  # TOML over preset
     assert config.limit == 7  # [all]
     assert config.clip_model == "micro-clip"  # preset of the data set the run holds
-    assert config.method == GenCamConfig().method  # default
+    assert config.calibration == GenCamConfig().calibration  # default
     assert stages.last.execution.device == "cpu"
 
 
