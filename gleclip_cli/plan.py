@@ -17,7 +17,6 @@ from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.config import Execution, PrepareDataConfig, TrainSegConfig
 from gleclip_cli.datasets.readers import read_source
-from gleclip_cli.datasets.vocabulary import read_vocabulary
 from gleclip_cli.errors import GleclipError, MissingInput
 from gleclip_cli.progress import SILENT, Progress
 
@@ -84,9 +83,7 @@ def _splits(run: RunDir, config: PrepareDataConfig) -> dict[str, int]:
     except MissingInput:
         if config.dataset == "scenes":
             return {"train": config.train_images, "val": config.val_images}
-        classes = read_vocabulary(Path(config.classes)) if config.classes else None
-        source = read_source(config.dataset, Path(config.data), classes, limit=config.limit)
-        return {split: len(ids) for split, ids in source.splits.items()}
+        return {split: len(ids) for split, ids in read_source(config).splits.items()}
     return {split: len(prepared.image_ids(split)) for split in prepared.splits()}
 
 

@@ -47,9 +47,9 @@ splits = {{s: len(load_prepared(run).image_ids(s)) for s in load_prepared(run).s
 notes, problems = {{}}, []
 """
 READ = """
-from pathlib import Path
+from gleclip_cli.config import PrepareDataConfig
 from gleclip_cli.datasets.readers import read_source
-source = read_source({dataset!r}, Path({data!r}), None)
+source = read_source(PrepareDataConfig(dataset={dataset!r}, data={data!r}))
 splits = {{s: len(ids) for s, ids in source.splits.items()}}
 notes, problems = source.notes, [p.cause for p in source.problems]
 """

@@ -18,8 +18,9 @@ from gleclip_cli.datasets.integrity import Problem, as_error
 from gleclip_cli.datasets.readers import read_source
 from gleclip_cli.datasets.scenes import draw_scene, scene_id
 from gleclip_cli.datasets.source import DataIndex, Source, verify
+from gleclip_cli.datasets.voc.reader import read_voc
 from gleclip_cli.datasets.voc.writer import write_image, write_list
-from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary, read_vocabulary
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.progress import SILENT, Progress
 
@@ -56,8 +57,7 @@ def _prepare_files(
             f"The data {printable(data)} lie inside the run {printable(run.root)}.",
             "Name another folder with --run.",
         )
-    classes = read_vocabulary(Path(config.classes).expanduser()) if config.classes else None
-    source = read_source(config.dataset, data, classes, limit=config.limit)
+    source = read_source(config)
     with open_stage(
         run,
         "prepare_data",
@@ -117,7 +117,7 @@ def _prepare_scenes(
             write_list(root, split, [name for name, (of, _) in scenes.items() if of == split])
             for split in sizes
         ]
-        source = read_source("voc", root, vocabulary)
+        source = read_voc(root, vocabulary)
         index = _verified(run, source, execution, progress)
         if index.problems:
             raise as_error(index.problems, root)

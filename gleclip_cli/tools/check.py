@@ -1,11 +1,8 @@
 """Opens every file of a data set and tells all its faults; writes nothing."""
 
-from pathlib import Path
-
 from gleclip_cli.config import PrepareDataConfig
 from gleclip_cli.datasets.readers import read_source
 from gleclip_cli.datasets.source import DataIndex, verify
-from gleclip_cli.datasets.vocabulary import read_vocabulary
 from gleclip_cli.errors import UsageError
 from gleclip_cli.progress import SILENT, Progress
 
@@ -19,8 +16,4 @@ def check(config: PrepareDataConfig, *, workers: int = 0, progress: Progress = S
     """
     if config.dataset == "scenes":
         raise UsageError("Scenes are drawn, not read.", "Name your data set with --dataset.")
-    classes = read_vocabulary(Path(config.classes).expanduser()) if config.classes else None
-    source = read_source(
-        config.dataset, Path(config.data).expanduser(), classes, limit=config.limit
-    )
-    return verify(source, workers=workers, progress=progress)
+    return verify(read_source(config), workers=workers, progress=progress)
