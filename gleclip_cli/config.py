@@ -12,6 +12,7 @@ from gleclip_cli.errors import UsageError
 DATASETS = ("scenes", "voc", "coco", "folder")
 CAM_METHODS = ("clip-es", "similarity")
 CALIBRATIONS = ("none", "maskclip", "svc")
+TEXTS = ("plain", "synonyms", "enriched")
 REFINE_STEPS = ("caa", "par")
 ARCHITECTURES = ("clip-decoder", "deeplabv2", "deeplabv2-small")
 EVALUATE_WHAT = ("cam", "pseudo")
@@ -85,6 +86,7 @@ class PrepareDataConfig:
 class GenCamConfig:
     """How class activation maps are made from images and image-level labels.
 
+    `texts`: bare class names, the class table's prompts, or these with its attributes mixed in.
     `caa_threshold` is the share of the maximum above which a map opens a box (0 to 1).
     """
 
@@ -95,6 +97,7 @@ class GenCamConfig:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     calibration: str = "svc"
+    texts: str = "synonyms"
     background_texts: bool = True
     caa: bool = True
     caa_threshold: float = 0.4
@@ -105,6 +108,7 @@ class GenCamConfig:
     def __post_init__(self) -> None:
         _choice("--method", self.method, CAM_METHODS)
         _choice("--calibration", self.calibration, CALIBRATIONS)
+        _choice("--texts", self.texts, TEXTS)
         _choice("--precision", self.precision, ("fp32", "bf16", "fp16"))
         _require(
             bool(self.scales) and all(s > 0 for s in self.scales),

@@ -1,6 +1,6 @@
 """A configured way from pictures to maps: texts and network at hand, one call per batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -13,19 +13,17 @@ from torch import Tensor
 from gleclip_cli.cam.fuse import fuse, min_max, view_grid
 from gleclip_cli.cam.gradcam import gradcams
 from gleclip_cli.cam.similarity import similarity_maps
+from gleclip_cli.cam.texts import Embed, wording_of
 from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.model.clip import FrozenClip
-from gleclip_cli.model.texts import class_text_embeddings
+from gleclip_cli.model.texts import text_embeddings
 from gleclip_cli.refine.affinity import caa
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 Views = tuple[NDArray[np.uint8], ...]
 """One image at every scale, uint8 (H, W, 3), whole patches."""
-
-Embed = Callable[[FrozenClip, Sequence[str], Sequence[str]], Tensor]
-"""Network, names, templates -> one embedding per name, as `class_text_embeddings`."""
 
 
 class CamMethod:
@@ -37,13 +35,12 @@ class CamMethod:
         clip: FrozenClip,
         vocabulary: Vocabulary,
         *,
-        embed: Embed = class_text_embeddings,
+        embed: Embed = text_embeddings,
     ) -> None:
-        backgrounds = vocabulary.background_texts if config.background_texts else ()
-        names = (*vocabulary.prompts, *backgrounds)
+        wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
         self.config = config
         self.clip = clip
-        self.texts = embed(clip, names, vocabulary.templates)
+        self.texts = embed(clip, wording)
         self._num_classes = len(vocabulary.classes)
 
     def prepare(self, image: NDArray[np.uint8]) -> Views:

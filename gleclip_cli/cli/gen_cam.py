@@ -7,7 +7,7 @@ import typer
 from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
-from gleclip_cli.config import CALIBRATIONS, CAM_METHODS, GenCamConfig
+from gleclip_cli.config import CALIBRATIONS, CAM_METHODS, TEXTS, GenCamConfig
 
 DEFAULTS = GenCamConfig()
 
@@ -30,6 +30,13 @@ def gen_cam(
         str,
         typer.Option(metavar="|".join(CALIBRATIONS), help="Last block's attention (similarity)."),
     ] = DEFAULTS.calibration,
+    texts: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(TEXTS),
+            help="What stands for a class: name, prompt, or also attributes.",
+        ),
+    ] = DEFAULTS.texts,
     background_texts: Annotated[
         bool,
         typer.Option(

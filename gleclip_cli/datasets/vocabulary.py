@@ -2,12 +2,13 @@
 
 A table is a TOML file `data/classes/<name>.toml`: `name`, `classes`, `templates` (each with one
 `{}`), `background_texts`, and optionally `[prompts]` (class -> text put into the templates, its
-name otherwise) and `palette` (colours [r, g, b] of labels 0, 1, 2 ...; VOC's rule otherwise).
+name otherwise), `[attributes]` (class -> sentences that say what it looks like) and `palette`
+(colours [r, g, b] of labels 0, 1, 2 ...; VOC's rule otherwise).
 """
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,16 @@ BACKGROUND = 0
 IGNORE_INDEX = 255
 
 _REQUIRED = {"name", "classes", "templates", "background_texts"}
-_OPTIONAL = {"prompts", "palette"}
+_OPTIONAL = {"prompts", "attributes", "palette"}
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """The classes of a data set; class id = index + 1, because 0 is background.
 
-    `prompts` holds one text per class, synonyms applied; `palette` is uint8 (256, 3); `text` is
-    the TOML of a table that does not ship with the program.
+    `prompts` holds one text per class, synonyms applied; `attributes` the sentences of the classes
+    that have some; `palette` is uint8 (256, 3); `text` is the TOML of a table that does not ship
+    with the program.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Vocabulary:
     templates: tuple[str, ...]
     background_texts: tuple[str, ...]
     palette: NDArray[np.uint8] = field(compare=False, repr=False)
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     text: str = field(default="", compare=False, repr=False)
 
     @property
@@ -109,6 +112,7 @@ def parse_vocabulary(text: str, origin: str) -> Vocabulary:
         templates=tuple(table["templates"]),
         background_texts=tuple(table["background_texts"]),
         palette=palette,
+        attributes={name: tuple(own) for name, own in table.get("attributes", {}).items()},
         text=text,
     )
 
@@ -159,7 +163,9 @@ def _fault(table: dict[str, Any]) -> str:
         return "prompts do not map classes to different texts"
     if unknown := sorted(set(prompts) - set(classes)):
         return f"prompts for unknown classes {', '.join(unknown)}"
-    return _palette_fault(table.get("palette", []))
+    return _attributes_fault(table.get("attributes", {}), classes) or _palette_fault(
+        table.get("palette", [])
+    )
 
 
 def _texts(values: object) -> bool:
@@ -169,6 +175,17 @@ def _texts(values: object) -> bool:
         and all(isinstance(value, str) and value.strip() for value in values)
         and len(set(values)) == len(values)
     )
+
+
+def _attributes_fault(attributes: object, classes: list[str]) -> str:
+    if not isinstance(attributes, dict):
+        return "attributes do not map classes to sentences"
+    if unknown := sorted(set(attributes) - set(classes)):
+        return f"attributes of unknown classes {', '.join(unknown)}"
+    for name, sentences in attributes.items():
+        if not sentences or not _texts(sentences):
+            return f"attributes of {name} are not a list of different sentences"
+    return ""
 
 
 def _palette_fault(colours: object) -> str:

@@ -1,13 +1,12 @@
 """Images and image-level labels become class activation maps."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from math import prod
 
 import numpy as np
-import open_clip
 import torch
 from numpy.typing import NDArray
 
@@ -15,14 +14,13 @@ from gleclip_cli.artifacts.maps import Cam, save_cam
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
-from gleclip_cli.artifacts.text_cache import cached_texts
-from gleclip_cli.cam.method import CamMethod, Embed, Views
+from gleclip_cli.cam.method import CamMethod, Views
+from gleclip_cli.cam.texts import remembered, wording_of
 from gleclip_cli.config import Execution, GenCamConfig
-from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
+from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import EnvironmentFault
-from gleclip_cli.model.clip import FrozenClip, build_clip
-from gleclip_cli.model.texts import class_text_embeddings
-from gleclip_cli.model.weights import ClipSource, find_clip
+from gleclip_cli.model.clip import build_clip
+from gleclip_cli.model.weights import find_clip
 from gleclip_cli.parallel.batches import Buckets, prefetched
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.progress import SILENT, Progress
@@ -63,17 +61,17 @@ def gen_cam(
     data = load_prepared(run)
     vocabulary = load_vocabulary(data.vocabulary)
     source = find_clip(*clip_files(config.clip_model, config.clip_weights))
-    texts = _texts(config, vocabulary)
+    wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
     with open_stage(
         run,
         "gen_cam",
         config,
         name=config.split,
         inputs=[prepared],
-        weights={"clip": source.sha256, "texts": sha256(repr(texts).encode()).hexdigest()},
+        weights={"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()},
         item_ids=data.image_ids(config.split)[: config.limit],
         execution=execution,
-        arguments={**asdict(config), **texts},
+        arguments={**asdict(config), **asdict(wording)},
         progress=progress,
     ) as stage:
         todo = stage.todo(data.fingerprints(config.split))
@@ -84,39 +82,10 @@ def gen_cam(
             clip = build_clip(source).to(device)
             for warning in clip.warnings:
                 progress.warn(warning)
-            method = CamMethod(config, clip, vocabulary, embed=_remembered(run, source))
+            method = CamMethod(config, clip, vocabulary, embed=remembered(run, source))
             written = _write_cams(stage, run, data, method, todo, workers=execution.workers)
             deque(progress.each(written, total=len(todo), label="gen-cam"), maxlen=0)
         return stage.finish()
-
-
-def _texts(config: GenCamConfig, vocabulary: Vocabulary) -> dict[str, list[str]]:
-    """Return the texts that decide the maps, for the manifest."""
-    return {
-        "prompts": list(vocabulary.prompts),
-        "templates": list(vocabulary.templates),
-        "background_words": list(vocabulary.background_texts) if config.background_texts else [],
-    }
-
-
-def _remembered(run: RunDir, source: ClipSource) -> Embed:
-    """Return `class_text_embeddings` that looks first whether the run has them."""
-
-    def embed(clip: FrozenClip, names: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
-        device = clip.mean.device
-        made_from = {
-            "clip": source.config,
-            "weights": source.sha256,
-            "names": list(names),
-            "templates": list(templates),
-            "torch": torch.__version__,
-            "open_clip": open_clip.__version__,
-            "device": device.type,  # another one rounds otherwise
-        }
-        kept = cached_texts(run, made_from, lambda: class_text_embeddings(clip, names, templates))
-        return kept.to(device)
-
-    return embed
 
 
 def _write_cams(

@@ -1,0 +1,60 @@
+"""What CLIP reads for the classes of a table, and its embeddings, kept in the run."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import open_clip
+import torch
+from torch import Tensor
+
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.text_cache import cached_texts
+from gleclip_cli.datasets.vocabulary import Vocabulary
+from gleclip_cli.errors import UsageError
+from gleclip_cli.model.clip import FrozenClip
+from gleclip_cli.model.texts import Wording, text_embeddings
+from gleclip_cli.model.weights import ClipSource
+
+Embed = Callable[[FrozenClip, Wording], Tensor]
+"""Network, texts -> embeddings of classes and background words, as `text_embeddings`."""
+
+
+def wording_of(vocabulary: Vocabulary, texts: str, *, background_texts: bool) -> Wording:
+    """Return the texts of a class table: `plain`, `synonyms` or `enriched`.
+
+    Raises:
+        UsageError: enriched, and a class has no attributes.
+    """
+    attributes: tuple[tuple[str, ...], ...] = ()
+    if texts == "enriched":
+        missing = [name for name in vocabulary.classes if name not in vocabulary.attributes]
+        if missing:
+            raise UsageError(
+                f"The class table {vocabulary.name} has no attributes of {', '.join(missing)}.",
+                "Describe them under [attributes], or use --texts synonyms.",
+            )
+        attributes = tuple(vocabulary.attributes[name] for name in vocabulary.classes)
+    return Wording(
+        prompts=vocabulary.classes if texts == "plain" else vocabulary.prompts,
+        background_words=vocabulary.background_texts if background_texts else (),
+        templates=vocabulary.templates,
+        attributes=attributes,
+    )
+
+
+def remembered(run: RunDir, source: ClipSource) -> Embed:
+    """Return `text_embeddings` that looks first whether the run has them."""
+
+    def embed(clip: FrozenClip, wording: Wording) -> Tensor:
+        device = clip.mean.device
+        made_from = {
+            "clip": source.config,
+            "weights": source.sha256,
+            **asdict(wording),
+            "torch": torch.__version__,
+            "open_clip": open_clip.__version__,
+            "device": device.type,  # another one rounds otherwise
+        }
+        return cached_texts(run, made_from, lambda: text_embeddings(clip, wording)).to(device)
+
+    return embed
