@@ -113,6 +113,40 @@ def test_masks_are_for_scores_and_a_network_needs_none(own: Path, tiny_clip_json
     assert facts["classes"] == ["background", "bike", "cow", "person"]
 
 
+def test_fault_42_three_hundred_classes_go_the_whole_road(own: Path, tiny_clip_json: str) -> None:
+    names = [*(f"thing {number}" for number in range(1, 298)), "bike", "cow", "person"]
+    (own / "classes.txt").write_text("\n".join(names))
+    add_masks(own)
+    for path in (own / "masks").rglob("*.png"):  # a cow to the left, a strip ignored
+        labels = np.where(np.asarray(Image.open(path)) == 2, 299, 0).astype(np.uint16)
+        labels[:, -3:] = 65535
+        Image.fromarray(labels).save(path)
+    clip = ("--clip-model", tiny_clip_json, "--clip-weights", "random")
+    succeed(
+        ("prepare-data", "--dataset", "folder", "--data", own),
+        ("gen-cam", *clip),
+        ("evaluate", "--what", "cam", "--split", "train"),
+        ("refine", "--steps", "none"),
+        ("evaluate", "--what", "pseudo", "--split", "train"),
+        ("train-seg", *clip, "--epochs", 1, "--batch-size", 2, "--crop", 32),
+        ("train-seg", *clip, "--targets", "gt", "--name", "gt", "--epochs", 1, "--crop", 32),
+        ("evaluate",),
+    )
+    for folder in ("refine/train/pseudo_masks", "evaluate/seg-val/pred_masks"):
+        with Image.open(RUN / folder / "farm%2F1.png") as made:
+            assert (made.mode, made.size) == ("I;16", (40, 32))
+    with Image.open(RunDir(RUN).pseudo_mask("train", "farm/1")) as made:
+        pseudo = np.asarray(made)[:, :-3]
+    assert set(np.unique(pseudo).tolist()) == {0, 299}
+    scores = json.loads((RUN / "evaluate/pseudo-train/scores.json").read_text())
+    assert scores["images"] == 2
+    left = np.arange(37) < 9  # the other picture has no tag and so an empty pseudo mask
+    both = np.concatenate([np.tile(left, 32), np.tile(left, 40)])
+    seen = np.concatenate([pseudo.ravel() == 299, np.zeros(37 * 40, bool)])
+    iou = (both & seen).sum() / (both | seen).sum()
+    assert scores["per_class_iou"]["cow"] == pytest.approx(iou)
+
+
 def test_runs_inside_the_folder_are_not_taken_for_pictures(
     own: Path, tiny_clip_json: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

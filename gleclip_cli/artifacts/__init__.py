@@ -9,7 +9,8 @@
       gen_cam/<split>/cams/<ab>/<id>.npz   `Cam`: scores float16 (k, h, w) in [0, 1] on their own
                                            grid; class_ids int64 (k,); size int64 (2,) = H, W;
                                            <ab>: two hexadecimal digits of the id's SHA-256
-      refine/<split>/pseudo_masks/<id>.png uint8 palette PNG, 0 background, no ignored pixels
+      refine/<split>/pseudo_masks/<id>.png uint8 palette PNG, 0 background, no ignored pixels;
+                                           beyond 254 classes uint16 grey PNG
       refine/<split>/confidence/<id>.png   uint8 grey PNG, round(255 p)
       train_seg/<name>/                    checkpoint.safetensors; checkpoint.json: SHA-256, meta;
                                            state/: training state, while a training is unfinished

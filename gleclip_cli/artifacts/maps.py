@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gleclip_cli.artifacts.atomic import write_bytes
+from gleclip_cli.artifacts.labels import Labels, as_wide_as, label_dtype
 from gleclip_cli.artifacts.photos import load_image, open_picture, read_file, why_undecoded
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
@@ -51,6 +52,12 @@ class Cam:
     def with_background(self, background: NDArray[np.float32]) -> NDArray[np.float32]:
         """Prepend the background score (h, w): (1 + k, h, w)."""
         return np.concatenate([background[None], self.scores]).astype(np.float32, copy=False)
+
+    def labels(self, places: NDArray[np.integer], num_classes: int) -> Labels:
+        """Turn places (H, W) in the list background, class, class ... into class ids."""
+        class_ids = np.concatenate([[0], self.class_ids]).astype(label_dtype(num_classes))
+        labels: Labels = class_ids[places]
+        return labels
 
     def enlarged(self) -> NDArray[np.float32]:
         """Scores (k, H, W) at the size of the image, bilinear."""
@@ -133,38 +140,43 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise BadInput(f"{printable(path)} is damaged: {printable(error)}.", _REDO) from error
 
 
-def save_label_image(
-    path: Path, labels: NDArray[np.uint8], palette: bytes | NDArray[np.uint8]
-) -> None:
-    """Write labels (H, W) as a palette PNG; `palette`: 256 RGB colours.
+def save_label_image(path: Path, labels: Labels, palette: bytes | NDArray[np.uint8]) -> None:
+    """Write labels (H, W) as a PNG: bytes with `palette`, 256 RGB colours; uint16 without.
 
     Raises:
-        ValueError: labels are not uint8 (a cast could turn one class into another).
+        ValueError: labels are neither (a cast could turn one class into another).
     """
-    if labels.dtype != np.uint8 or labels.ndim != 2:
-        raise ValueError(f"labels are {labels.dtype} {labels.shape}, not uint8 (H, W)")
-    colours = np.frombuffer(palette, np.uint8) if isinstance(palette, bytes) else palette
-    image = Image.fromarray(np.ascontiguousarray(labels)).convert("L")
-    image.putpalette(np.ascontiguousarray(colours, np.uint8).tobytes())
+    if labels.dtype not in (np.uint8, np.uint16) or labels.ndim != 2:
+        raise ValueError(f"labels are {labels.dtype} {labels.shape}, not uint8 or uint16 (H, W)")
+    image = Image.fromarray(np.ascontiguousarray(labels))
+    if labels.dtype == np.uint8:
+        colours = np.frombuffer(palette, np.uint8) if isinstance(palette, bytes) else palette
+        image = image.convert("L")
+        image.putpalette(np.ascontiguousarray(colours, np.uint8).tobytes())
     _save_png(path, image)
 
 
-def load_label_image(path: Path) -> NDArray[np.uint8]:
-    """Read the labels (H, W) of an indexed or grey PNG; the palette is ignored.
+def load_label_image(path: Path, num_classes: int = 0) -> Labels:
+    """Read the labels (H, W) of an indexed or grey PNG, as wide as that many classes need.
+
+    The palette is ignored; `num_classes` counts background.
 
     Raises:
-        BadInput: missing, damaged, lossy, 16-bit, or coloured instead of indexed.
+        BadInput: missing, damaged, lossy, coloured instead of indexed, or 16-bit without need.
     """
     mode, values = decode_mask(path)
-    if mode not in ("P", "L"):
+    wide = label_dtype(num_classes) != np.uint8
+    if mode not in ("P", "L") and not (wide and mode == "I;16"):
         raise BadInput(
-            f"{printable(path)} has mode {mode}, not one byte of class id per pixel.",
-            "Convert the mask to an indexed PNG (0 background, 255 ignored).",
+            f"{printable(path)} has mode {mode}, not one class id in "
+            f"{'8 or 16 bits' if wide else 'a byte'} per pixel.",
+            f"Convert the mask to {'a 16-bit grey' if wide else 'an indexed'} PNG (0 background, "
+            f"{65535 if wide else 255} ignored).",
         )
-    return values
+    return as_wide_as(num_classes, values)
 
 
-def decode_mask(path: Path) -> tuple[str, NDArray[np.uint8]]:
+def decode_mask(path: Path) -> tuple[str, Labels]:
     """Decode a lossless picture completely; return its mode (Pillow's) and its values.
 
     Raises:

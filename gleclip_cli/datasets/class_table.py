@@ -11,7 +11,8 @@ _TEXT = """\
 # Class table for `gleclip prepare-data --dataset folder`; edit it and run that command again.
 name = {name}
 
-# Label values in masks are places in this list, counted from 1; 0 is background, 255 ignored.
+# Label values in masks are places in this list, counted from 1; 0 is background, 255 ignored
+# (beyond 254 classes masks are 16-bit, 65535 ignored).
 # Adding a class at the end keeps the values of the others.
 classes = [
 {classes}

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gleclip_cli.artifacts.labels import Labels, as_wide_as, label_fault
 from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.photos import Photo, load_photo
 from gleclip_cli.artifacts.run_dir import printable
-from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
 from gleclip_cli.errors import BadInput
 from gleclip_cli.progress import Progress
 
@@ -25,7 +22,6 @@ _LEAVE_OUT = "Or leave such images out with `--on-bad skip`."
 _CORRECT = "Correct this and run the same command again."
 
 Size = tuple[int, int]
-Mask = NDArray[np.uint8]
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -51,12 +47,12 @@ class Drawing:
     """A mask that is stored as something else than a picture: outlines, run lengths, a matrix.
 
     `file` is where a drawn mask is kept, below the masks of the run; `source` the file it comes
-    from, for messages; `draw` gives it as uint8 (H, W) and may raise `BadInput`.
+    from, for messages; `draw` gives it as labels (H, W) and may raise `BadInput`.
     """
 
     file: Path
     source: Path
-    draw: Callable[[], NDArray[np.uint8]]
+    draw: Callable[[], Labels]
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ def check_case(ids: Iterable[str]) -> list[Problem]:
 
 
 def check_picture(
-    picture: Picture, classes: int, keep: Callable[[Drawing, Mask], None] | None = None
+    picture: Picture, classes: int, keep: Callable[[Drawing, Labels], None] | None = None
 ) -> Checked:
     """Decode one picture and its masks completely and compare them; `keep` gets drawn masks."""
     problems: list[Problem] = []
@@ -146,7 +142,7 @@ def check_picture(
             source if isinstance(source, Path) else f"{source.source}, {picture.image_id},"
         )
         try:
-            mask = load_label_image(source) if isinstance(source, Path) else source.draw()
+            mask = _load_mask(source, classes + 1)
         except BadInput as error:
             problems.append(Problem(error.cause, error.remedy, picture.image_id, path=where))
             continue
@@ -163,7 +159,13 @@ def check_picture(
     return Checked(picture, size, photo.sha256, photo.notes, tuple(problems))
 
 
-def _size_fault(mask: Mask, photo: Photo | None) -> Iterator[tuple[str, str]]:
+def _load_mask(source: Path | Drawing, num_classes: int) -> Labels:
+    if isinstance(source, Path):
+        return load_label_image(source, num_classes)
+    return as_wide_as(num_classes, source.draw())
+
+
+def _size_fault(mask: Labels, photo: Photo | None) -> Iterator[tuple[str, str]]:
     if photo and mask.shape != photo.image.shape[:2]:
         turned = " It fits the picture as stored, before its EXIF orientation."
         cause = (
@@ -174,12 +176,9 @@ def _size_fault(mask: Mask, photo: Photo | None) -> Iterator[tuple[str, str]]:
         yield cause, "Give every picture a mask of its own size."
 
 
-def _value_fault(mask: Mask, classes: int) -> Iterator[tuple[str, str]]:
-    values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
-    wrong = [str(value) for value in values if classes < value != IGNORE_INDEX]
-    if wrong:
-        cause = f"holds {', '.join(wrong[:5])}: not in 0..{classes} or 255."
-        yield cause, "Use indexed masks with class ids as values."
+def _value_fault(mask: Labels, classes: int) -> Iterator[tuple[str, str]]:
+    if fault := label_fault(mask, classes + 1):
+        yield f"{fault}.", "Use indexed masks with class ids as values."
 
 
 def in_threads(

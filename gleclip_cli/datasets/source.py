@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import save_label_image
 from gleclip_cli.artifacts.tables import ImageRecord
 from gleclip_cli.artifacts.verified import Verified
 from gleclip_cli.datasets.integrity import (
     Checked,
     Drawing,
-    Mask,
     Picture,
     Problem,
     check_picture,
@@ -93,7 +93,7 @@ def verify(
     vocabulary = source.vocabulary
     classes, palette = len(vocabulary.classes), vocabulary.palette
 
-    def keep(drawing: Drawing, mask: Mask) -> None:
+    def keep(drawing: Drawing, mask: Labels) -> None:
         if masks:
             save_label_image(masks / drawing.file, mask, palette)
 

@@ -1,18 +1,18 @@
 """What happens to a picture and its mask before a network sees them.
 
 Pictures and masks are tv_tensors, so that a mask is always resized by nearest neighbour and never
-mixes labels. Padding takes the network's mean colour in the picture (0 after normalisation) and
-IGNORE_INDEX in the mask: a border that was never photographed must not be taught as background.
+mixes labels. Padding takes the network's mean colour in the picture (0 after normalisation) and is
+ignored in the mask: a border that was never photographed must not be taught as background.
 """
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt, UInt8
 from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
+from gleclip_cli.artifacts.labels import ignore_index
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -48,15 +48,15 @@ class Augment:
         flip: bool = True,
         fill: tuple[int, int, int] = (124, 116, 104),
     ) -> None:
-        fills = {tv_tensors.Image: fill, tv_tensors.Mask: IGNORE_INDEX}
-        crop_step = v2.RandomCrop(crop, pad_if_needed=True, fill=fills)
-        self._steps = v2.Compose([crop_step, v2.RandomHorizontalFlip(0.5 if flip else 0.0)])
-        self._scales = scales
+        self._crop, self._scales, self._fill = crop, scales, fill
+        self._flip = v2.RandomHorizontalFlip(0.5 if flip else 0.0)
 
     def __call__(
-        self, image: UInt8[Tensor, "3 H W"], mask: UInt8[Tensor, "H W"], *, seed: int
-    ) -> tuple[UInt8[Tensor, "3 s s"], UInt8[Tensor, "s s"]]:
+        self, image: UInt8[Tensor, "3 H W"], mask: UInt[Tensor, "H W"], *, seed: int
+    ) -> tuple[UInt8[Tensor, "3 s s"], UInt[Tensor, "s s"]]:
         """Return the augmented pair; the same seed gives the same pair in any process."""
+        fills = {tv_tensors.Image: self._fill, tv_tensors.Mask: ignore_index(mask)}
+        crop = v2.RandomCrop(self._crop, pad_if_needed=True, fill=fills)
         # torchvision draws from the global generator: give it a private state for this pair
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -64,7 +64,7 @@ class Augment:
             pair = tv_tensors.Image(image), tv_tensors.Mask(mask)
             # bilinear for the picture; `resize` takes nearest for a mask of its own accord
             pair = tuple(functional.resize(part, size, antialias=True) for part in pair)
-            image, mask = self._steps(*pair)
+            image, mask = self._flip(*crop(*pair))
         return _plain(image), _plain(mask)
 
     def _random_size(self, height: int, width: int) -> list[int]:
@@ -75,16 +75,16 @@ class Augment:
 
 def pad_to(
     image: UInt8[Tensor, "3 H W"],
-    mask: UInt8[Tensor, "H W"],
+    mask: UInt[Tensor, "H W"],
     size: tuple[int, int],
     *,
     fill: tuple[int, int, int],
-) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
+) -> tuple[UInt8[Tensor, "3 h w"], UInt[Tensor, "h w"]]:
     """Extend to `size` (H, W, at least the present one) to the right and below."""
     height, width = mask.shape
     borders = [0, 0, size[1] - width, size[0] - height]
     padded = functional.pad(tv_tensors.Image(image), borders, fill=list(fill))
-    padded_mask = functional.pad(tv_tensors.Mask(mask), borders, fill=IGNORE_INDEX)
+    padded_mask = functional.pad(tv_tensors.Mask(mask), borders, fill=ignore_index(mask))
     return _plain(padded), _plain(padded_mask)
 
 

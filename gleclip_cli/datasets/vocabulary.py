@@ -3,7 +3,7 @@
 A table is a TOML file `data/classes/<name>.toml`: `name`, `classes`, `templates` (each with one
 `{}`), `background_texts`, and optionally `[prompts]` (class -> text put into the templates, its
 name otherwise), `[attributes]` (class -> sentences that say what it looks like) and `palette`
-(colours [r, g, b] of labels 0, 1, 2 ...; VOC's rule otherwise).
+(colours [r, g, b] of labels 0, 1, 2 ... 255; VOC's rule otherwise).
 """
 
 import difflib
@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.labels import MOST_CLASSES
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import UsageError
 from gleclip_cli.resources import data_file
 
 BACKGROUND = 0
-IGNORE_INDEX = 255
+IGNORE_INDEX = 255  # of label images in bytes; `labels.ignore_index` tells it of any
 
 _REQUIRED = {"name", "classes", "templates", "background_texts"}
 _OPTIONAL = {"prompts", "attributes", "palette"}
@@ -152,9 +153,8 @@ def _fault(table: dict[str, Any]) -> str:
         if not _texts(table[key]):
             return f"{key} is not a list of different texts"
     classes, prompts = table["classes"], table.get("prompts", {})
-    # uint8 masks hold background, classes and the ignore value.
-    if not 0 < len(classes) < IGNORE_INDEX:
-        return f"{len(classes)} classes; 1 to 254 fit into a label image"
+    if not 0 < len(classes) < MOST_CLASSES:
+        return f"{len(classes)} classes; 1 to {MOST_CLASSES - 1} fit into a label image"
     if "background" in classes:
         return "background is no class: label 0 is added by itself"
     if any(template.count("{}") != 1 for template in table["templates"]) or not table["templates"]:

@@ -1,7 +1,8 @@
 """The confusion matrix of a set of masks, summed image by image, and the scores read from it.
 
-Rows are true classes 0..C-1, columns are predicted classes 0..C-1 and, last, pixels predicted as
-255 (no decision): those are wrong for whatever class is true. True 255 is not counted at all.
+Rows are true classes 0..C-1, columns are predicted classes 0..C-1 and, last, pixels to be
+ignored (no decision): those are wrong for whatever class is true. A true pixel to be ignored is not
+counted at all.
 Source: PASCAL VOC, intersection over union summed over the whole set.
 """
 
@@ -10,45 +11,39 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.labels import Labels, label_fault
 from gleclip_cli.errors import BadInput
 
 Counts = NDArray[np.int64]
 
-IGNORE_INDEX = 255
-_LEVELS = 256  # values of a byte
-
 
 def confusion_of(
-    gt_mask: NDArray[np.uint8],
-    pred_mask: NDArray[np.uint8],
+    gt_mask: Labels,
+    pred_mask: Labels,
     num_classes: int,
     *,
     name: str = "an image",
 ) -> Counts:
-    """Count the image `name`: int64 (C, C + 1), the last column being pixels predicted as 255.
+    """Count the image `name`: int64 (C, C + 1), the last column being undecided pixels.
 
     Raises:
-        BadInput: the masks differ in size, or hold values other than 0..C-1 and 255.
+        BadInput: the masks differ in size, or hold values that are no class.
     """
     if gt_mask.shape != pred_mask.shape:
         raise size_fault(pred_mask.shape, gt_mask.shape, name)
-    joint = (gt_mask.astype(np.uint16) << 8) | pred_mask
-    table = np.bincount(joint.ravel(), minlength=_LEVELS * _LEVELS).reshape(_LEVELS, _LEVELS)
-    refuse_others(table.sum(axis=1), num_classes, f"true mask of {name}")
-    refuse_others(table.sum(axis=0), num_classes, f"predicted mask of {name}")
-    columns = [*range(num_classes), IGNORE_INDEX]
-    return table[:num_classes, columns].astype(np.int64, copy=False)
+    refuse_others(gt_mask, num_classes, f"true mask of {name}")
+    refuse_others(pred_mask, num_classes, f"predicted mask of {name}")
+    # what is ignored comes last, as class C
+    joint = np.minimum(gt_mask, num_classes).astype(np.uint32) * (num_classes + 1)
+    joint += np.minimum(pred_mask, num_classes)
+    table = np.bincount(joint.ravel(), minlength=(num_classes + 1) ** 2)
+    return table.reshape(num_classes + 1, -1)[:num_classes].astype(np.int64, copy=False)
 
 
-def refuse_others(present: NDArray[np.intp], num_classes: int, which: str) -> None:
-    """Raise BadInput when any of the byte values `present` (256,) counts is no class."""
-    others = num_classes + np.flatnonzero(present[num_classes:IGNORE_INDEX])
-    if others.size:
-        shown = ", ".join(str(value) for value in others[:8])
-        raise BadInput(
-            f"The {which} has values {shown}, not in 0..{num_classes - 1} or {IGNORE_INDEX}.",
-            "Masks hold class ids as in the vocabulary, 0 for background, 255 to ignore.",
-        )
+def refuse_others(labels: Labels, num_classes: int, which: str) -> None:
+    """Raise BadInput when `labels` hold values that are no class."""
+    if fault := label_fault(labels, num_classes):
+        raise BadInput(f"The {which} {fault}.", "Masks hold class ids as in the vocabulary.")
 
 
 def size_fault(predicted: tuple[int, ...], true: tuple[int, ...], name: str) -> BadInput:

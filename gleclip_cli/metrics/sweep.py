@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.labels import Labels, ignore_index
 from gleclip_cli.artifacts.manifest import Manifest, load_manifest
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.errors import BadInput, MissingInput
-from gleclip_cli.metrics.confusion import IGNORE_INDEX, Counts, refuse_others, size_fault, summarise
+from gleclip_cli.metrics.confusion import Counts, refuse_others, size_fault, summarise
 
 THRESHOLDS: NDArray[np.float32] = (np.arange(101) / 100).astype(np.float32)
 """Constant background scores that are tried: 0 to 1 in steps of .01."""
@@ -48,7 +49,7 @@ class BackgroundSweep:
 
     def add(
         self,
-        gt_mask: NDArray[np.uint8],
+        gt_mask: Labels,
         scores: NDArray[np.float32],
         class_ids: NDArray[np.int64],
         *,
@@ -61,8 +62,7 @@ class BackgroundSweep:
         """
         if scores.shape[1:] != gt_mask.shape:
             raise size_fault(scores.shape[1:], gt_mask.shape, name)
-        present = np.bincount(gt_mask.ravel(), minlength=256)
-        refuse_others(present, self._num_classes, f"true mask of {name}")
+        refuse_others(gt_mask, self._num_classes, f"true mask of {name}")
         if len(class_ids) == 0:
             scores, class_ids = np.zeros((1, *gt_mask.shape), np.float32), np.zeros(1, np.int64)
         if class_ids.max() >= self._num_classes:
@@ -70,7 +70,7 @@ class BackgroundSweep:
                 f"The maps of {name} have class {class_ids.max()}, there are {self._num_classes}.",
                 "Make the maps again with this vocabulary.",
             )
-        counted = gt_mask != IGNORE_INDEX
+        counted = gt_mask != ignore_index(gt_mask)
         best, level = _best_and_level(scores)
         shape = (self._num_classes, len(class_ids), len(THRESHOLDS) + 1)
         joint = np.ravel_multi_index((gt_mask[counted], best[counted], level[counted]), shape)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.tables import Scores
 from gleclip_cli.errors import BadInput
 from gleclip_cli.metrics.confusion import Counts, Summary, confusion_of, summarise
@@ -13,7 +14,7 @@ from gleclip_cli.metrics.confusion import Counts, Summary, confusion_of, summari
 class Tally:
     """One confusion matrix over all images, and one row of scores for each.
 
-    `all_ignored` counts images whose true mask has nothing but 255; they are in no row.
+    `all_ignored` counts images whose true mask is all ignored; they are in no row.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -21,7 +22,7 @@ class Tally:
         self.rows: list[dict[str, Any]] = []
         self.all_ignored = 0
 
-    def add(self, name: str, gt_mask: NDArray[np.uint8], pred_mask: NDArray[np.uint8]) -> None:
+    def add(self, name: str, gt_mask: Labels, pred_mask: Labels) -> None:
         """Count the image `name`.
 
         Raises:

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.datasets.transforms import Augment
 from gleclip_cli.errors import BadInput
 
-Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Pair = tuple[NDArray[np.uint8], Labels]
 Load = Callable[[str], Pair]
-"""Image id -> picture uint8 (H, W, 3) and mask uint8 (H, W); raises BadInput or OSError."""
+"""Image id -> picture uint8 (H, W, 3) and mask (H, W); raises BadInput or OSError."""
 
 OnBad = Callable[[str, Exception], None]
 """Told of an image that cannot be read; raises to stop, returns to go on without it."""
@@ -31,7 +32,7 @@ OnBad = Callable[[str, Exception], None]
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures uint8 (b, 3, H, W), masks uint8 (b, H, W), cached features (b, l, h, w, d) or none.
+    """Pictures uint8 (b, 3, H, W), masks (b, H, W), cached features (b, l, h, w, d) or none.
 
     A batch is empty when none of its images can be read.
     """

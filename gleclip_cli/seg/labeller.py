@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.labels import Labels, label_dtype
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.errors import EnvironmentFault
 from gleclip_cli.seg.network import load_network
@@ -14,7 +15,7 @@ from gleclip_cli.seg.predict import predict_logits
 
 def labeller(
     run: RunDir, name: str, device: torch.device, *, scales: Sequence[float], flip: bool
-) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+) -> Callable[[NDArray[np.uint8]], Labels]:
     """Load the network `name`; the function takes (H, W, 3) and returns class ids (H, W).
 
     Raises:
@@ -24,7 +25,7 @@ def labeller(
     """
     network = load_network(run, name, device)
 
-    def label(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def label(image: NDArray[np.uint8]) -> Labels:
         try:
             logits = predict_logits(network, image, scales=scales, flip=flip)
         except torch.OutOfMemoryError as error:
@@ -32,6 +33,6 @@ def labeller(
                 f"The device has no memory for one image of {image.shape[:2]} pixels.",
                 "Use smaller --scales, or --device cpu.",
             ) from error
-        return logits.argmax(dim=0).cpu().numpy().astype(np.uint8)
+        return logits.argmax(dim=0).cpu().numpy().astype(label_dtype(len(logits)))
 
     return label

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gleclip_cli.artifacts.labels import ignore_index, label_fault
 from gleclip_cli.artifacts.maps import load_confidence, load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import PreparedData
-from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
 from gleclip_cli.errors import BadInput
 from gleclip_cli.seg.batches import Pair
 
@@ -48,21 +48,17 @@ class Lesson:
         if path is None:
             raise BadInput(f"{printable(image_id)} has no true mask.", "Use --targets pseudo.")
         image = self.prepared.load_image(self.split, image_id)
-        mask = load_label_image(path)
+        mask = load_label_image(path, self.num_classes)
         if mask.shape != image.shape[:2]:
             raise BadInput(
                 f"{printable(path)} is {mask.shape}, its image {image.shape[:2]}.",
                 "A mask has the size of its image: make it again.",
             )
-        beyond = mask[(mask >= self.num_classes) & (mask != IGNORE_INDEX)]
-        if beyond.size:
-            raise BadInput(
-                f"{printable(path)} of image {printable(image_id)} has the value {beyond.max()}, "
-                f"not in 0..{self.num_classes - 1} or {IGNORE_INDEX}.",
-                "Masks hold class ids as in the vocabulary.",
-            )
+        if fault := label_fault(mask, self.num_classes):
+            cause = f"{printable(path)} of image {printable(image_id)} {fault}."
+            raise BadInput(cause, "Masks hold class ids as in the vocabulary.")
         if self.pseudo and self.confidence_threshold > 0:
             confidence = load_confidence(self.run.confidence(self.split, image_id))
             doubtful = confidence < self.confidence_threshold
-            mask = np.where(doubtful, np.uint8(IGNORE_INDEX), mask)
+            mask = np.where(doubtful, mask.dtype.type(ignore_index(mask)), mask)
         return image, mask

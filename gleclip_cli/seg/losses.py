@@ -1,4 +1,4 @@
-"""Cross-entropy on pixel labels; every form leaves out IGNORE_INDEX.
+"""Cross-entropy on pixel labels; every form leaves out what is to be ignored.
 
 The balanced form is the published one for pseudo masks (method guide, section 3.4): background
 and foreground are averaged apart, so that a picture which is mostly background does not teach
@@ -6,16 +6,17 @@ and foreground are averaged apart, so that a picture which is mostly background 
 Here: a side without pixels counts 0 (the original divides 0 by 0).
 """
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt
 from torch import Tensor
 from torch.nn import functional
 
-from gleclip_cli.datasets.vocabulary import BACKGROUND, IGNORE_INDEX
+from gleclip_cli.artifacts.labels import ignore_index
+from gleclip_cli.datasets.vocabulary import BACKGROUND
 
 
 def plain_cross_entropy(
     logits: Float[Tensor, "b c h w"],
-    labels: UInt8[Tensor, "b h w"],
+    labels: UInt[Tensor, "b h w"],
     confidence: Float[Tensor, "b h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of all labelled pixels, weighted by `confidence` (0 or more)."""
@@ -25,7 +26,7 @@ def plain_cross_entropy(
 
 def balanced_cross_entropy(
     logits: Float[Tensor, "b c h w"],
-    labels: UInt8[Tensor, "b h w"],
+    labels: UInt[Tensor, "b h w"],
     confidence: Float[Tensor, "b h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """Half the mean over background pixels plus half the mean over foreground pixels."""
@@ -41,9 +42,9 @@ def _pixel_losses(
 ) -> tuple[Tensor, Tensor]:
     # fp32 whatever the network computes in: sums over many pixels follow
     losses = functional.cross_entropy(
-        logits.float(), labels.long(), ignore_index=IGNORE_INDEX, reduction="none"
+        logits.float(), labels.long(), ignore_index=ignore_index(labels), reduction="none"
     )
-    weights = (labels != IGNORE_INDEX).to(losses.dtype)
+    weights = (labels != ignore_index(labels)).to(losses.dtype)
     return losses, weights if confidence is None else weights * confidence
 
 

@@ -154,4 +154,8 @@ def labels_on_grid(masks: Tensor, logits: Tensor) -> Tensor:
     """Return masks (b, H, W) on the grid of the logits: the label at the centre of each cell."""
     if masks.shape[-2:] == logits.shape[-2:]:
         return masks
-    return functional.interpolate(masks[:, None], logits.shape[-2:], mode="nearest-exact")[:, 0]
+    # as floats, which hold every label: torch interpolates no 16-bit integers
+    on_grid = functional.interpolate(
+        masks[:, None].float(), logits.shape[-2:], mode="nearest-exact"
+    )
+    return on_grid[:, 0].to(masks.dtype)

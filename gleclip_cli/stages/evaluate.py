@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import Cam, load_cam, load_label_image, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, open_stage, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared, load_scores, save_scores
 from gleclip_cli.config import EVALUATE_WHAT, EvaluateConfig, Execution
-from gleclip_cli.datasets.vocabulary import load_vocabulary
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import MissingInput
 from gleclip_cli.metrics.sweep import THRESHOLDS, TRAIN, BackgroundSweep, sweep_of_train
 from gleclip_cli.metrics.tally import Tally
@@ -21,7 +22,6 @@ from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.refine.pseudo_mask import pseudo_mask, with_background
 
-Labels = NDArray[np.uint8]
 Labeller = Callable[[Any], Labels]
 """What was loaded for an image -> its predicted labels (H, W)."""
 
@@ -102,6 +102,7 @@ def _prepare(
         execution=execution,
         progress=progress,
         data=data,
+        vocabulary=load_vocabulary(data.vocabulary),
         prepared=prepared,
         source=source,
         train_sweep=sweep_of_train(run, source) if swept_elsewhere else None,
@@ -120,6 +121,7 @@ class _Evaluation:
     execution: Execution
     progress: Progress
     data: PreparedData
+    vocabulary: Vocabulary
     prepared: Manifest
     source: Manifest
     train_sweep: Manifest | None
@@ -132,6 +134,10 @@ class _Evaluation:
         return [self.prepared, self.source, self.train_sweep]
 
     @property
+    def num_classes(self) -> int:
+        return len(self.vocabulary.class_names)
+
+    @property
     def keeps_predictions(self) -> bool:
         """Whether predictions are files: they take time, so an interrupted run keeps them."""
         return self.config.what not in EVALUATE_WHAT and self.config.save_predictions
@@ -142,16 +148,16 @@ class _Evaluation:
 
     def score(self, stage: Stage, todo: list[str]) -> Manifest:
         """Predict what is left, count every image, write the scores."""
-        config, vocabulary = self.config, load_vocabulary(self.data.vocabulary)
-        tally = Tally(len(vocabulary.class_names))
+        config, vocabulary = self.config, self.vocabulary
+        tally = Tally(self.num_classes)
         facts: dict[str, Any] = {"what": config.what, "split": config.split}
         facts["image_level_labels_used"] = config.what in EVALUATE_WHAT
         label: Labeller = _as_it_is
         image_ids = self.scored
         if config.what == "cam":
-            chosen, image_ids = self._choose_threshold(stage, len(vocabulary.class_names))
+            chosen, image_ids = self._choose_threshold(stage)
             facts |= chosen
-            label = _thresholded(chosen["threshold"])
+            label = _thresholded(chosen["threshold"], self.num_classes)
         elif self.keeps_predictions:
             image_ids = self._write_predictions(stage, todo, vocabulary.palette)
         elif config.what not in EVALUATE_WHAT:
@@ -165,7 +171,7 @@ class _Evaluation:
         files = save_scores(stage.folder, scores, tally.confusion, tally.rows)
         return stage.finish(*files, images=scores.images, **counts)
 
-    def _choose_threshold(self, stage: Stage, num_classes: int) -> tuple[dict[str, Any], list[str]]:
+    def _choose_threshold(self, stage: Stage) -> tuple[dict[str, Any], list[str]]:
         """Return the background threshold with its origin, and the images still to score."""
         config = self.config
         if config.bg_threshold is not None:
@@ -173,7 +179,7 @@ class _Evaluation:
         if self.train_sweep is not None:
             known = load_scores(self.train_sweep.path.parent).extra["threshold"]
             return {"threshold": known, "threshold_chosen_on": TRAIN}, self.scored
-        sweep = BackgroundSweep(num_classes)
+        sweep = BackgroundSweep(self.num_classes)
 
         def add(image_id: str, gt_mask: Labels, cam: Cam) -> None:
             sweep.add(gt_mask, cam.enlarged(), cam.class_ids, name=image_id)
@@ -223,14 +229,16 @@ class _Evaluation:
         what, split = self.config.what, self.config.split
         mask = self.data.record(split, image_id).mask
         assert mask is not None  # only images with one are scored
-        gt_mask = load_label_image(mask)
+        gt_mask = load_label_image(mask, self.num_classes)
         if what == "cam":
             return gt_mask, load_cam(self.run.cam(split, image_id))
         if what == "pseudo":
-            return gt_mask, load_label_image(self.run.pseudo_mask(split, image_id))
-        if self.keeps_predictions:
-            return gt_mask, load_label_image(self.run.pred_mask(what, split, image_id))
-        return gt_mask, self._load_image(image_id)
+            path = self.run.pseudo_mask(split, image_id)
+        elif self.keeps_predictions:
+            path = self.run.pred_mask(what, split, image_id)
+        else:
+            return gt_mask, self._load_image(image_id)
+        return gt_mask, load_label_image(path, self.num_classes)
 
     def _load_image(self, image_id: str) -> NDArray[np.uint8]:
         return self.data.load_image(self.config.split, image_id)
@@ -247,8 +255,10 @@ def _as_it_is(labels: Labels) -> Labels:
     return labels
 
 
-def _thresholded(threshold: float) -> Labeller:
+def _thresholded(threshold: float, num_classes: int) -> Labeller:
     def label(cam: Cam) -> Labels:
-        return pseudo_mask(with_background(cam, constant=threshold), cam.class_ids)[0]
+        scores = with_background(cam, constant=threshold)
+        places, _ = pseudo_mask(scores, np.arange(1, len(scores)))
+        return cam.labels(places, num_classes)
 
     return label

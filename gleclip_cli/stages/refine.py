@@ -102,7 +102,7 @@ class _Refiner:
         self._run, self._config = run, config
         self._device = torch.device(device)
         self._data = load_prepared(run)
-        self._palette = load_vocabulary(self._data.vocabulary).palette
+        self._vocabulary = load_vocabulary(self._data.vocabulary)
         self._spread = _spreader(source, self._device, config.caa_threshold) if source else None
 
     def __call__(self, image_id: str) -> bool:
@@ -119,9 +119,11 @@ class _Refiner:
                 ) from error
         else:
             scores = self._with_background(cam)
-        labels, share = pseudo_mask(scores, cam.class_ids)
+        # Places in the list of this image's classes fit into bytes, whatever the vocabulary.
+        places, share = pseudo_mask(scores, np.arange(1, len(scores)))
+        labels = cam.labels(places, len(self._vocabulary.class_names))
         mask_path, confidence_path = _files(self._run, config.split, image_id)
-        save_label_image(mask_path, labels, self._palette)
+        save_label_image(mask_path, labels, self._vocabulary.palette)
         save_confidence(confidence_path, share)
         return not len(cam.class_ids)
 

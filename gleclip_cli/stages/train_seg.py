@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.labels import Labels, label_dtype
 from gleclip_cli.artifacts.lines import sha256_of
 from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
@@ -190,8 +191,8 @@ class _Training:
             with self._stage.item(image_id, path):
                 image = self._prepared.load_image(split, image_id)
                 labels = predict_logits(network, image, flip=False).argmax(0)
-                predicted = labels.to("cpu").numpy().astype(np.uint8)
-                total += confusion_of(load_label_image(path), predicted, classes)
+                predicted: Labels = labels.to("cpu").numpy().astype(label_dtype(classes))
+                total += confusion_of(load_label_image(path, classes), predicted, classes)
                 scored += 1
         if not scored:
             return {}

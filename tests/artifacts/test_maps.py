@@ -189,6 +189,25 @@ def test_packed_palettes_keep_their_indices(tmp_path: Path, values: int) -> None
     np.testing.assert_array_equal(load_label_image(tmp_path / "a.png"), labels)
 
 
+def test_fault_42_beyond_254_classes_label_images_have_16_bits(tmp_path: Path) -> None:
+    labels = np.array([[0, 255, 256], [300, 65534, 65535]], np.uint16)
+    save_label_image(tmp_path / "a.png", labels, PALETTE)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert (picture.mode, picture.getpalette()) == ("I;16", None)
+        assert np.asarray(picture).tolist() == labels.tolist()
+    after = load_label_image(tmp_path / "a.png", 65535)
+    assert (after.dtype, after.tolist()) == (np.uint16, labels.tolist())
+    save_label_image(tmp_path / "b.png", np.array([[0, 254, 255]], np.uint8), PALETTE)
+    assert load_label_image(tmp_path / "b.png", 301).tolist() == [[0, 254, 65535]]
+
+
+def test_places_among_the_classes_of_an_image_become_labels() -> None:
+    own, places = Cam(np.zeros((2, 1, 1), np.float32), np.array([7, 300]), (1, 3)), [[2, 0, 1]]
+    labels = own.labels(np.array(places), 301)
+    assert (labels.dtype, labels.tolist()) == (np.uint16, [[300, 0, 7]])
+    assert own.labels(np.array(places)[:, 1:], 255).dtype == np.uint8
+
+
 def test_fault_42_labels_are_never_cast(tmp_path: Path) -> None:
     for labels in (np.full((2, 2), 256), np.zeros((2, 2, 1), np.uint8)):
         wrong: Any = labels

@@ -45,6 +45,15 @@ def test_padding_is_ignored_never_background():
     assert 0 < int((out_mask == 0).sum()) <= 400
 
 
+def test_fault_42_wide_masks_are_padded_with_what_they_ignore():
+    image, mask = pair(20, 20, (255,))
+    wide = (mask.int() + 45).to(torch.uint16)  # class 300
+    _, cropped = Augment(32, scales=(0.5, 1.0), fill=FILL)(image, wide, seed=1)
+    _, padded = pad_to(image, wide, (24, 24), fill=FILL)
+    for out in (cropped, padded):
+        assert (out.dtype, set(out.flatten().tolist())) == (torch.uint16, {300, 65535})
+
+
 def test_picture_and_mask_move_together():
     image, mask = pair(60, 45, (0, 1, 2, 77))
     for seed in range(10):

@@ -69,7 +69,7 @@ def test_own_table_with_prompts_and_colours(tmp_path: Path) -> None:
         ('"dog"', '"cat"', "classes is not a list of different texts"),
         ('"dog"', '"background"', "background is no class"),
         ('["cat", "dog"]', "[]", "0 classes"),
-        ('["cat", "dog"]', str([f"c{i}" for i in range(255)]).replace("'", '"'), "255 classes"),
+        ('["cat", "dog"]', str([f"c{i}" for i in range(65535)]).replace("'", '"'), "65535 classes"),
         ('"a {}."', '"a thing."', "every template needs one {}"),
         ('["sky"]', '"sky"', "background_texts is not a list"),
         ('["sky"]', '["sky"]\npalette = [[0, 0, 256]]', "palette entry"),

@@ -73,7 +73,7 @@ def test_another_size_or_class_is_an_error() -> None:
         sweep.add(gt, np.zeros((1, 2, 3), np.float32), np.array([1]))
     with pytest.raises(BadInput, match="class 3"):
         sweep.add(gt, np.zeros((1, 2, 2), np.float32), np.array([3]))
-    with pytest.raises(BadInput, match="values 7"):
+    with pytest.raises(BadInput, match="holds 7"):
         sweep.add(gt + np.uint8(7), np.zeros((1, 2, 2), np.float32), np.array([1]))
 
 

@@ -21,6 +21,14 @@ def test_plain_is_the_mean_over_labelled_pixels():
     assert loss.item() == pytest.approx((BACKGROUND_LOSS + 2 * FOREGROUND_LOSS) / 3)
 
 
+def test_fault_42_wide_labels_ignore_65535_and_nothing_else():
+    logits = torch.zeros(1, 301, 1, 4)
+    logits[0, 255] = math.log(100.0)  # 100 of 400 parts
+    wide = torch.tensor([255, 300, 65535, 65535], dtype=torch.uint16).reshape(1, 1, 4)
+    assert plain_cross_entropy(logits, wide).item() == pytest.approx(math.log(4 * 400) / 2)
+    assert balanced_cross_entropy(logits, wide).item() == pytest.approx(math.log(4 * 400) / 4)
+
+
 def test_balanced_averages_both_sides_apart():
     loss = balanced_cross_entropy(LOGITS, labels(0, 1, 1, 255))
     assert loss.item() == pytest.approx((BACKGROUND_LOSS + FOREGROUND_LOSS) / 2)

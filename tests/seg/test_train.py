@@ -93,6 +93,10 @@ def test_labels_are_taken_at_the_centre_of_each_cell():
     mask = torch.arange(64, dtype=torch.uint8).reshape(1, 8, 8)
     assert labels_on_grid(mask, torch.empty(1, 3, 2, 2)).tolist() == [[[18, 22], [50, 54]]]
     assert torch.equal(labels_on_grid(mask, torch.empty(1, 3, 8, 8)), mask)
+    wide = (mask.int() + 65472).to(torch.uint16)  # fault 42: two bytes, 65535 in the last corner
+    assert labels_on_grid(wide, torch.empty(1, 3, 2, 2)).tolist() == [
+        [[65490, 65494], [65522, 65526]]
+    ]
 
 
 def test_a_small_set_is_learned_in_seconds(decoder, tmp_path):

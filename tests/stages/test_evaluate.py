@@ -272,7 +272,7 @@ def test_a_split_without_true_masks_says_so(run: RunDir) -> None:
     ("spoilt", "reason"),
     [
         (np.zeros((5, 5), np.uint8), "5 x 5 pixels, the true mask 18 x 26"),  # fault 35
-        (np.full(SIZE, 127, np.uint8), "values 127"),  # faults 38 and 41
+        (np.full(SIZE, 127, np.uint8), "holds 127"),  # faults 38 and 41
     ],
 )
 def test_faults_35_38_41_a_bad_mask_is_named_and_never_averaged_away(

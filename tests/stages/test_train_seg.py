@@ -217,7 +217,7 @@ def test_true_masks_are_read_only_when_asked_for(run):
 
 @pytest.mark.parametrize(
     ("mask", "reason"),
-    [(np.zeros((32, 39), np.uint8), "its image"), (np.full((32, 40), 21, np.uint8), "value 21")],
+    [(np.zeros((32, 39), np.uint8), "its image"), (np.full((32, 40), 21, np.uint8), "holds 21")],
 )
 def test_35_41_a_mask_that_does_not_fit_is_named(run, config, mask, reason):
     save_mask(run.pseudo_mask("train", "b"), mask)

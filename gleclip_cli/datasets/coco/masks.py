@@ -2,7 +2,7 @@
 
 Objects are painted in the order of the file, later ones over earlier ones: over 195 photographs
 this order alone leaves exactly the classes of the published lists of COCO 2014 visible. Crowds
-(255) lie below: what is outlined inside them is known.
+(ignored) lie below: what is outlined inside them is known.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from gleclip_cli.artifacts.labels import Labels, ignore_index, label_dtype
 from gleclip_cli.artifacts.run_dir import printable, safe_name
 from gleclip_cli.datasets.coco.elements import read_element
-from gleclip_cli.datasets.integrity import Drawing, Mask, Size
-from gleclip_cli.datasets.vocabulary import BACKGROUND, IGNORE_INDEX
+from gleclip_cli.datasets.integrity import Drawing, Size
+from gleclip_cli.datasets.vocabulary import BACKGROUND
 from gleclip_cli.errors import BadInput
 
 _LONGEST_OUTLINE = 1e6
@@ -38,13 +39,14 @@ def outline_drawing(
 
 def draw_outlines(
     path: Path, image_id: str, spans: NDArray[np.int64], size: Size, ids: Mapping[int, int]
-) -> Mask:
-    """Paint the annotations of one image: uint8 (H, W).
+) -> Labels:
+    """Paint the annotations of one image, as wide as the largest of `ids` needs: (H, W).
 
     Raises:
         BadInput: an outline is malformed, or the file has changed.
     """
-    labels = np.full(size, BACKGROUND, np.uint8, order="F")
+    dtype = label_dtype(max(ids.values(), default=0) + 1)
+    labels = np.full(size, BACKGROUND, dtype, order="F")
     crowds = np.zeros(size, bool, order="F")
     try:
         for annotation in _annotations(path, spans):
@@ -52,14 +54,14 @@ def draw_outlines(
             if annotation.get("iscrowd") == 1:
                 crowds |= inside
             else:
-                np.copyto(labels, np.uint8(ids[annotation["category_id"]]), where=inside)
+                np.copyto(labels, dtype(ids[annotation["category_id"]]), where=inside)
     except (ValueError, LookupError, TypeError, OverflowError, OSError) as error:
         reason = printable(error) or type(error).__name__
         raise BadInput(
             f"{printable(path)}: the outlines of {printable(image_id)} cannot be drawn: {reason}.",
             "Mend its annotations, or unpack the file from its archive again.",
         ) from error
-    labels[crowds & (labels == BACKGROUND)] = IGNORE_INDEX
+    labels[crowds & (labels == BACKGROUND)] = ignore_index(labels)
     return np.ascontiguousarray(labels)
 
 

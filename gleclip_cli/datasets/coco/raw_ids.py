@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.run_dir import printable, safe_name
-from gleclip_cli.datasets.integrity import Drawing, Mask
+from gleclip_cli.datasets.integrity import Drawing
 from gleclip_cli.datasets.vocabulary import BACKGROUND, IGNORE_INDEX
 from gleclip_cli.errors import BadInput
 
@@ -43,7 +44,7 @@ def raw_drawing(image_id: str, split: str, path: Path) -> Drawing:
     return Drawing(Path(split) / f"{safe_name(image_id)}.png", path, partial(_without_gaps, path))
 
 
-def _without_gaps(path: Path) -> Mask:
+def _without_gaps(path: Path) -> Labels:
     labels = load_label_image(path)
     table = np.full(256, BACKGROUND, np.uint8)
     table[list(RAW_IDS)] = np.arange(1, len(RAW_IDS) + 1)

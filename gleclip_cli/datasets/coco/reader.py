@@ -102,7 +102,7 @@ def _read_instances(files: SplitFiles, vocabulary: Vocabulary, limit: int | None
                 name, files.split, files.labels, image.spans, image.size, instances.categories
             )
     crowded = sum(images[name].crowded for name in found.masks)
-    found.notes[f"of {files.split} show crowds, ignored in masks (255)"] = crowded
+    found.notes[f"of {files.split} show crowds, ignored in masks"] = crowded
     bare = len(found.ids) - len(found.masks)
     found.notes[f"of {files.split} have objects without outline, and so no mask"] = bare
     return found

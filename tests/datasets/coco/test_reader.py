@@ -33,7 +33,7 @@ def test_splits_labels_and_counts(tiny_coco: Any, tmp_path: Path) -> None:
     assert found.labels == {"train": {ONE: [16, 17], TWO: [1]}, "val": {FOUR: [80]}}
     assert found.notes == {
         "of train without objects, left out": 1,
-        "of train show crowds, ignored in masks (255)": 1,
+        "of train show crowds, ignored in masks": 1,
     }
     assert found.records["train"][ONE].size == (24, 32)
     assert found.counts["train_masks"] == 2
@@ -122,17 +122,23 @@ def test_fault_35_annotations_of_another_size(tiny_coco: Any) -> None:
     assert "20 x 30, its picture 32 x 24" in problem.cause
 
 
-def test_fault_42_more_classes_than_a_mask_can_hold(tiny_coco: Any, tmp_path: Path) -> None:
-    names = [f"thing {number}" for number in range(255)]
+def test_fault_42_outlines_of_more_than_254_classes_are_drawn_in_16_bits(
+    tiny_coco: Any, tmp_path: Path
+) -> None:
+    names = [f"thing {number}" for number in range(300)]
+    for place, name in {8: "dog", 254: "toothbrush", 255: "person", 299: "cat"}.items():
+        names[place] = name
     table = tmp_path / "many.toml"
     table.write_text(
         f'name = "many"\nclasses = {json.dumps(names)}\n'
         'templates = ["a {}."]\nbackground_texts = ["sky"]\n'
     )
-    tiny_coco.said["train"]["categories"] = [{"id": n, "name": f"thing {n}"} for n in range(255)]
-    config = PrepareDataConfig(dataset="coco", data=str(tiny_coco.save()), classes=str(table))
-    with pytest.raises(UsageError, match="255 classes; 1 to 254 fit"):
-        prepare_data(RunDir(tmp_path / "run"), config)
+    source = read_coco(tiny_coco.save(), read_vocabulary(table))
+    assert verify(source, masks=tmp_path / "drawn", workers=1).problems == ()
+    wanted = {ONE: {0, 9, 300}, TWO: {0, 256, 65535}, FOUR: {0, 255}}
+    for name, values in wanted.items():
+        (path,) = (tmp_path / "drawn").rglob(f"{name}.png")
+        assert set(np.unique(load_label_image(path, 301)).tolist()) == values, name
 
 
 def test_classes_of_ones_own(tiny_coco: Any, tmp_path: Path) -> None:
