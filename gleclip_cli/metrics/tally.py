@@ -15,12 +15,14 @@ class Tally:
     """One confusion matrix over all images, and one row of scores for each.
 
     `all_ignored` counts images whose true mask is all ignored; they are in no row.
+    `ignored_pixels` counts pixels that true masks ignore.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.confusion: Counts = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
         self.rows: list[dict[str, Any]] = []
         self.all_ignored = 0
+        self.ignored_pixels = 0
 
     def add(self, name: str, gt_mask: Labels, pred_mask: Labels) -> None:
         """Count the image `name`.
@@ -29,6 +31,7 @@ class Tally:
             BadInput: the masks differ in size, or hold values that are no class.
         """
         own = confusion_of(gt_mask, pred_mask, len(self.confusion), name=name)
+        self.ignored_pixels += gt_mask.size - int(own.sum())
         if not own.any():
             self.all_ignored += 1
             return

@@ -15,6 +15,7 @@ from gleclip_cli.artifacts.tables import PreparedData, load_prepared, load_score
 from gleclip_cli.config import EVALUATE_WHAT, EvaluateConfig, Execution
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import MissingInput
+from gleclip_cli.metrics.mix_ups import mix_ups
 from gleclip_cli.metrics.sweep import THRESHOLDS, TRAIN, BackgroundSweep, sweep_of_train
 from gleclip_cli.metrics.tally import Tally
 from gleclip_cli.parallel.batches import prefetched
@@ -168,6 +169,8 @@ class _Evaluation:
         counts = {**self.counts, "unscorable": len(self.scored) - len(image_ids)}
         scores = tally.scores(vocabulary.class_names)
         scores = replace(scores, extra={**facts, **counts, **scores.extra})
+        for warning in mix_ups(tally.confusion, ignored_pixels=tally.ignored_pixels):
+            stage.warn(warning)
         files = save_scores(stage.folder, scores, tally.confusion, tally.rows)
         return stage.finish(*files, images=scores.images, **counts)
 

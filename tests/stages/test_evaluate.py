@@ -253,6 +253,17 @@ def test_fault_47_a_missing_prediction_stops_unless_allowed_and_counted(run: Run
     assert (scores.images, scores.extra["missing"]) == (2, 2)
 
 
+def test_fault_46_masks_numbered_from_zero_are_warned_of(run: RunDir) -> None:
+    config, palette = EvaluateConfig(what="pseudo", split="train"), load_vocabulary("voc").palette
+    assert evaluate(run, config, execution=CPU).data["warnings"] == []
+    for image_id in CLASSES:
+        from_zero = gt_of("train", image_id) - np.uint8(1)
+        from_zero[from_zero == 254] = 0
+        save_label_image(run.pseudo_mask("train", image_id), from_zero, palette)
+    (warning,) = evaluate(run, config, execution=SKIP).data["warnings"]
+    assert "number classes from 0" in warning
+
+
 def test_without_any_prediction_the_command_that_makes_them_is_named(run: RunDir) -> None:
     with pytest.raises(MissingInput) as caught:
         evaluate(run, EvaluateConfig(what="pseudo", split="val"), execution=CPU)
