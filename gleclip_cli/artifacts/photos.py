@@ -103,6 +103,9 @@ def read_file(path: Path) -> bytes:
         if status.st_size > _MOST_BYTES:
             raise BadInput(f"{name} has {status.st_size} bytes, too many.", _REPLACE)
         data = path.read_bytes()
+    except PermissionError as error:
+        cause = f"{name} cannot be read: {error.strerror}."
+        raise BadInput(cause, "Give yourself the permission to read it.") from error
     except OSError as error:
         raise BadInput(f"{name} cannot be read: {error.strerror}.", _REPLACE) from error
     if not data:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from gleclip_cli.artifacts.labels import Labels, as_wide_as, label_fault
+from gleclip_cli.artifacts.labels import Labels, as_wide_as, ignore_index, label_fault
 from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.photos import Photo, load_photo
 from gleclip_cli.artifacts.run_dir import printable
@@ -19,6 +19,7 @@ from gleclip_cli.errors import BadInput
 from gleclip_cli.progress import Progress
 
 _LEAVE_OUT = "Or leave such images out with `--on-bad skip`."
+_COCO_CLASSES, _COCO_LARGEST_ID = 80, 90
 _CORRECT = "Correct this and run the same command again."
 
 Size = tuple[int, int]
@@ -135,8 +136,7 @@ def check_picture(
     try:
         photo = load_photo(picture.image)
     except BadInput as error:
-        where = printable(picture.image)
-        problems.append(Problem(error.cause, error.remedy, picture.image_id, path=where))
+        problems.append(_unreadable(error, picture.image_id, printable(picture.image)))
     for source in {mask: None for mask in picture.masks.values() if mask}:
         where = printable(
             source if isinstance(source, Path) else f"{source.source}, {picture.image_id},"
@@ -144,7 +144,7 @@ def check_picture(
         try:
             mask = _load_mask(source, classes + 1)
         except BadInput as error:
-            problems.append(Problem(error.cause, error.remedy, picture.image_id, path=where))
+            problems.append(_unreadable(error, picture.image_id, where))
             continue
         faults = [*_size_fault(mask, photo), *_value_fault(mask, classes)]
         problems += [
@@ -157,6 +157,12 @@ def check_picture(
         return Checked(picture, problems=tuple(problems))
     size = (photo.image.shape[0], photo.image.shape[1])
     return Checked(picture, size, photo.sha256, photo.notes, tuple(problems))
+
+
+def _unreadable(error: BadInput, image_id: str, where: str) -> Problem:
+    # A missing permission is no fault of the picture, which should not be left out for it.
+    locked = isinstance(error.__cause__, PermissionError)
+    return Problem(error.cause, error.remedy, image_id, structural=locked, path=where)
 
 
 def _load_mask(source: Path | Drawing, num_classes: int) -> Labels:
@@ -178,7 +184,11 @@ def _size_fault(mask: Labels, photo: Photo | None) -> Iterator[tuple[str, str]]:
 
 def _value_fault(mask: Labels, classes: int) -> Iterator[tuple[str, str]]:
     if fault := label_fault(mask, classes + 1):
-        yield f"{fault}.", "Use indexed masks with class ids as values."
+        remedy = "Use indexed masks with class ids as values."
+        largest = mask[mask != ignore_index(mask)].max()
+        if classes == _COCO_CLASSES and largest <= _COCO_LARGEST_ID:
+            remedy = "COCO's own ids run to 90, with gaps: number all masks alike, so or 1 to 80."
+        yield f"{fault}.", remedy
 
 
 def in_threads(

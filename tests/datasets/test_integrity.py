@@ -102,6 +102,34 @@ def test_fault_38_41_values_outside_the_classes(tmp_path: Path) -> None:
     assert "mask.png holds 4, 127: not in 0..3 or 255." in problem.cause
 
 
+def test_fault_41_values_up_to_90_among_80_classes_are_told_to_be_raw(tmp_path: Path) -> None:
+    for value, hinted in ((81, True), (90, True), (91, False), (127, False)):
+        mask = np.full((6, 8), 255, np.uint8)
+        mask[0, 0] = value
+        (problem,) = check_picture(picture(tmp_path, mask), 80).problems
+        assert f"holds {value}: not in 0..80 or 255" in problem.cause
+        assert ("COCO's own ids" in problem.remedy) == hinted
+
+
+def test_fault_30_what_may_not_be_read_is_structural(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may run as root, whom permissions do not stop."""
+    one, read_bytes = picture(tmp_path, np.zeros((6, 8), np.uint8)), Path.read_bytes
+
+    def locked(path: Path) -> bytes:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", locked)
+    for name in ("a.png", "mask.png"):
+        (problem,) = check_picture(one, CLASSES).problems
+        assert problem.structural
+        assert problem.cause == f"{tmp_path / name} cannot be read: Permission denied."
+        assert problem.remedy == "Give yourself the permission to read it."
+
+
 def test_all_faults_of_one_picture_are_collected(tmp_path: Path) -> None:
     good = picture(tmp_path, np.full((5, 5), 9, np.uint8))
     assert len(check_picture(good, CLASSES).problems) == 2

@@ -32,10 +32,13 @@ def read_label_list(path: Path, vocabulary: Vocabulary) -> LabelList:
     known = {str(index): index + 1 for index in range(len(vocabulary.classes))}
     found = LabelList([], {}, [])
     wrong: dict[str, list[str]] = defaultdict(list)
+    vectors: list[str] = []
     for line in _lines(path):
         name, *words = line.split()
         name = name.removesuffix(".jpg")
         found.listed.append(name)
+        if set(words) <= {"0", "1"} and 2 * len(words) > max(len(known), 2 * len(set(words))):
+            vectors.append(name)
         for word in words:
             if word not in known:
                 wrong[word].append(name)
@@ -47,6 +50,13 @@ def read_label_list(path: Path, vocabulary: Vocabulary) -> LabelList:
             f"{printable(names[0])} first."
         )
         remedy = f"Labels are places in the class table, 0 to {len(known) - 1}; not COCO's own ids."
+        found.problems.append(Problem(cause, remedy, structural=True, path=printable(path)))
+    if vectors:
+        cause = (
+            f"{printable(path)}: {len(vectors)} images have a vector of zeros and ones, "
+            f"{printable(vectors[0])} first."
+        )
+        remedy = "Name the places of the ones, counted from 0."
         found.problems.append(Problem(cause, remedy, structural=True, path=printable(path)))
     return found
 

@@ -70,7 +70,12 @@ class _Table:
     def _row(self, number: int, cells: list[str]) -> Row:
         place = f"{self._origin} line {number}"
         read = self._one_hot if self._classes else self._free
-        tags = tuple(dict.fromkeys(read(place, cells)))
+        given = list(read(place, cells))
+        tags = tuple(dict.fromkeys(given))
+        if len(tags) < len(given) and set(tags) <= {"0", "1"}:
+            cause = f"{place} holds a vector of zeros and ones."
+            remedy = "Begin the table with a header: `image`, then the class of every column."
+            self._problems.append(Problem(cause, remedy, structural=True))
         split = cells[self._split] if 0 < self._split < len(cells) else ""
         return Row(cells[0], tags, split_name(split), place)
 

@@ -40,6 +40,15 @@ def test_fault_33_41_an_unknown_label_is_named_once(tmp_path: Path, word: str) -
     assert "0 to 79; not COCO's own ids" in problem.remedy
 
 
+@pytest.mark.parametrize("length", [79, 80, 81, 91])
+def test_fault_34_vectors_are_not_taken_for_places(tmp_path: Path, length: int) -> None:
+    vector = " ".join("01"[place in (1, 17)] for place in range(length))
+    (tmp_path / "train.txt").write_text(f"a {vector}\nb 1 0 0 0 1\nc {vector}\n")
+    (problem,) = read_label_list(tmp_path / "train.txt", COCO).problems
+    assert problem.structural
+    assert "2 images have a vector of zeros and ones, a first." in problem.cause
+
+
 def test_damaged_and_oversized_files_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

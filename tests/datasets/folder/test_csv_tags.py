@@ -110,6 +110,16 @@ def test_fault_34_rows_of_a_one_hot_table_fit_its_header(tmp_path: Path) -> None
     assert all(problem.structural for problem in rows.problems)
 
 
+def test_fault_34_vectors_need_a_header_that_names_their_classes(tmp_path: Path) -> None:
+    for content in ("a.jpg,1,0,1\nb.jpg,0,0,0\n", "image,tags\na.jpg,1;0;1\nb.jpg,0;0;0\n"):
+        rows = read(tmp_path, content)
+        assert len(rows.problems) == 2
+        for problem, row in zip(rows.problems, rows.rows, strict=True):
+            assert problem.structural
+            assert problem.cause == f"{row.place} holds a vector of zeros and ones."
+    assert read(tmp_path, "a.jpg,0,1\nb.jpg,1\n").problems == ()  # classes called 0 and 1
+
+
 def test_rows_are_told_by_the_line_where_they_begin(tmp_path: Path) -> None:
     rows = read(tmp_path, 'image,labels\n\na.jpg,"cat\n;dog"\nb.jpg,\n')
     assert [row.place for row in rows.rows] == ["labels.csv line 3", "labels.csv line 5"]

@@ -364,7 +364,7 @@ def test_fault_30_what_may_not_be_read(own: Path, monkeypatch: pytest.MonkeyPatc
         ),
     )
     (picture,) = index(own).problems
-    assert picture.image_id == "a"
+    assert picture.structural
     assert picture.cause == f"{own / 'a.jpg'} cannot be read: Permission denied."
 
 
