@@ -31,6 +31,11 @@ background_texts = [
 # it is confused with: "mouse" may be "computer mouse". Remove the # of a line to change it.
 [prompts]
 {prompts}
+
+# Sentences for `gleclip gen-cam --texts enriched`: what a class looks like, its parts, shapes and
+# colours, not what surrounds it. It needs some of every class. Remove the # of table and lines.
+# [attributes]
+{attributes}
 """
 
 
@@ -59,6 +64,9 @@ def class_table(
         templates=", ".join(map(_quoted, voc.templates)),
         background="\n".join(f"    {line}," for line in lines),
         prompts="\n".join(_prompt(known, synonyms.get(known, known)) for known in classes),
+        attributes="\n".join(
+            f'# {_quoted(known)} = ["It has ...", "Its ... is ..."]' for known in classes
+        ),
     )
 
 

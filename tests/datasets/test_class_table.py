@@ -31,6 +31,14 @@ def test_synonyms_underscores_and_switched_off_lines() -> None:
     )
 
 
+def test_attributes_only_wait_to_be_filled_in() -> None:
+    text = class_table(["cat", 'a "b"'])
+    assert parse_vocabulary(text, "test").attributes == {}
+    head, lines = text.split("# [attributes]")
+    filled = head + "[attributes]" + lines.replace("\n# ", "\n")
+    assert list(parse_vocabulary(filled, "test").attributes) == ["cat", 'a "b"']
+
+
 def test_background_words_that_are_classes_are_left_out() -> None:
     background = parse_vocabulary(class_table(["Grass", "trees", "roads"]), "test").background_texts
     left_out = set(load_vocabulary("voc").background_texts) - set(background)

@@ -1,5 +1,6 @@
 """Class tables: VOC's facts, and every way a table can contradict itself."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,31 @@ def test_own_table_with_prompts_and_colours(tmp_path: Path) -> None:
     assert zoo.palette[2].tolist() == [0, 128, 0]
 
 
+def test_own_table_with_attributes_of_some_classes(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.toml"
+    path.write_text(TABLE + '[attributes]\ndog = ["A wet nose.", "A tail."]\n')
+    assert read_vocabulary(path).attributes == {"dog": ("A wet nose.", "A tail.")}
+
+
+@pytest.mark.parametrize(("name", "least"), [("voc", 12), ("scenes", 12), ("coco", 8)])
+def test_tables_that_ship_describe_every_class_and_nothing_around_it(name: str, least: int) -> None:
+    table = load_vocabulary(name)
+    assert tuple(table.attributes) == table.classes
+    assert min(map(len, table.attributes.values())) >= least
+    sentences = [sentence for own in table.attributes.values() for sentence in own]
+    assert len(set(sentences)) == len(sentences)
+    around = re.compile(rf"\b({'|'.join(table.background_texts)})s?\b", re.IGNORECASE)
+    assert [sentence for sentence in sentences if around.search(sentence)] == []
+
+
+def test_classes_that_voc_and_coco_share_have_the_same_sentences() -> None:
+    voc, coco = load_vocabulary("voc").attributes, load_vocabulary("coco").attributes
+    shared = set(voc) & set(coco)
+    assert len(shared) == 14
+    for name in shared:
+        assert set(coco[name]) <= set(voc[name]), name
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
@@ -74,6 +100,15 @@ def test_own_table_with_prompts_and_colours(tmp_path: Path) -> None:
         ('["sky"]', '"sky"', "background_texts is not a list"),
         ('["sky"]', '["sky"]\npalette = [[0, 0, 256]]', "palette entry"),
         ('["sky"]', '["sky"]\n[prompts]\ncow = "cow"', "unknown classes cow"),
+        ('["sky"]', '["sky"]\nattributes = 1', "attributes do not map classes"),
+        (
+            '["sky"]',
+            '["sky"]\n[attributes]\ncow = ["It moos."]',
+            "attributes of unknown classes cow",
+        ),
+        ('["sky"]', '["sky"]\n[attributes]\ncat = []', "attributes of cat are not a list"),
+        ('["sky"]', '["sky"]\n[attributes]\ncat = "It purrs."', "attributes of cat are not a list"),
+        ('["sky"]', '["sky"]\n[attributes]\ncat = ["a", "a"]', "attributes of cat are not a list"),
         ('["sky"]', '["sky"', "not valid TOML"),
     ],
 )

@@ -290,6 +290,21 @@ def test_texts_are_encoded_once_per_run_and_change_no_byte(
     assert encoded == [45, 20, 45]
 
 
+@pytest.mark.parametrize("texts", ["plain", "enriched"])
+def test_texts_change_maps_key_and_manifest(
+    tmp_path: Path, run: RunDir, config: GenCamConfig, texts: str
+) -> None:
+    usual = gen_cam(run, config, execution=CPU)
+    other = make_run(tmp_path / "other")
+    manifest = gen_cam(other, replace(config, texts=texts), execution=CPU)
+    assert manifest.key != usual.key
+    assert manifest.data["weights"]["texts"] != usual.data["weights"]["texts"]
+    assert all(cams(other)[name] != made for name, made in cams(run).items() if name == "b")
+    told = manifest.data["arguments"]
+    assert ("bird avian" in told["prompts"]) == (texts == "enriched")
+    assert len(told["attributes"]) == (20 if texts == "enriched" else 0)
+
+
 def saved_weights(config: GenCamConfig, folder: Path) -> str:
     clip = load_clip(config.clip_model, "random", seed=7).clip
     torch.save(clip.state_dict(), folder / "weights.pt")
