@@ -57,7 +57,7 @@ def attribute_bank(
 ) -> Float[Tensor, "a e"]:
     """Return the attributes of a set of classes: centroids of their sentences, not normalised.
 
-    Every sentence follows the template with the name of its class.
+    Every sentence follows the template with the text of its class.
     Paper: 112 centroids for 20 classes, 224 for 80. Here: 25 sqrt(k), which gives both.
     """
     texts = [
