@@ -13,9 +13,14 @@ DATASETS = ("scenes", "voc", "coco", "folder")
 CAM_METHODS = ("clip-es", "similarity")
 CALIBRATIONS = ("none", "maskclip", "svc")
 TEXTS = ("plain", "synonyms", "enriched")
-REFINE_STEPS = ("caa", "par")
+REFINE_STEPS = ("caa", "par", "crf")
+CRF_PRESETS = ("deeplab", "afa", "irn", "psa")
+CRF_BACKENDS = ("lattice", "pydensecrf")
 ARCHITECTURES = ("clip-decoder", "deeplabv2", "deeplabv2-small")
 EVALUATE_WHAT = ("cam", "pseudo")
+
+TRAIN, TRAINAUG = "train", "trainaug"
+"""trainaug is VOC's train with the images of SBD: it holds all of train."""
 
 
 def _require(condition: bool, cause: str, remedy: str = "") -> None:
@@ -124,7 +129,7 @@ class RefineConfig:
     """How maps become pseudo masks: steps in order, then background, argmax, confidence.
 
     The background score is (1 - max over classes) ** `bg_power`, or the constant
-    `bg_threshold` when that is given (0 to 1).
+    `bg_threshold` when that is given (0 to 1). `crf_preset` names the source of the CRF's settings.
     """
 
     split: str = "train"
@@ -133,6 +138,9 @@ class RefineConfig:
     bg_threshold: float | None = None
     caa_threshold: float = 0.4
     par_iterations: int = 20
+    crf_preset: str = "deeplab"
+    crf_iterations: int = 10
+    crf_backend: str = "lattice"
     limit: int | None = None
 
     def __post_init__(self) -> None:
@@ -148,6 +156,9 @@ class RefineConfig:
             _fraction("--bg-threshold", self.bg_threshold)
         _fraction("--caa-threshold", self.caa_threshold)
         _require(self.par_iterations >= 0, "--par-iterations is negative.", "Use 0 or more.")
+        _choice("--crf-preset", self.crf_preset, CRF_PRESETS)
+        _require(self.crf_iterations >= 0, "--crf-iterations is negative.", "Use 0 or more.")
+        _choice("--crf-backend", self.crf_backend, CRF_BACKENDS)
         _positive_limit(self.limit)
 
 
@@ -275,7 +286,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "prepare-data": {"dataset": "scenes", "train_images": 120, "val_images": 60},
         "train-seg": {**_SCENES["train-seg"], "epochs": 10.0},
     },
-    "voc": {"prepare-data": {"dataset": "voc"}, "train-seg": {"scales": (0.5, 1.5)}},
+    # trainaug as published; without SBD, train takes its place (`cli.settings`)
+    "voc": {
+        "prepare-data": {"dataset": "voc"},
+        "gen-cam": {"split": TRAINAUG},
+        "refine": {"split": TRAINAUG},
+        "train-seg": {"split": TRAINAUG, "scales": (0.5, 1.5)},
+    },
     "coco": {
         "prepare-data": {"dataset": "coco"},
         "gen-cam": {"caa_threshold": 0.7},

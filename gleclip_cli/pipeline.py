@@ -11,7 +11,14 @@ from typing import Any
 from gleclip_cli.artifacts.manifest import Manifest, load_manifest
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import Scores, load_prepared, load_scores
-from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, PrepareDataConfig
+from gleclip_cli.config import (
+    TRAIN,
+    TRAINAUG,
+    EvaluateConfig,
+    Execution,
+    GenCamConfig,
+    PrepareDataConfig,
+)
 from gleclip_cli.errors import MissingInput
 from gleclip_cli.progress import SILENT, Progress
 
@@ -95,14 +102,21 @@ def label(step: Step) -> str:
 
 
 def steps(configs: Mapping[str, Any]) -> list[Step]:
-    """Return the stages in order, each followed by its evaluation."""
+    """Return the stages in order, each followed by its evaluation.
+
+    Maps and pseudo masks of trainaug are scored on train: SBD's masks are coarser than VOC's.
+    """
     score, train = configs["evaluate"], configs["train-seg"]
+    cams, masks = (
+        TRAIN if configs[command].split == TRAINAUG else configs[command].split
+        for command in ("gen-cam", "refine")
+    )
     return [
         ("prepare-data", configs["prepare-data"]),
         ("gen-cam", configs["gen-cam"]),
-        ("evaluate", replace(score, what="cam", split=configs["gen-cam"].split)),
+        ("evaluate", replace(score, what="cam", split=cams)),
         ("refine", configs["refine"]),
-        ("evaluate", replace(score, what="pseudo", split=configs["refine"].split)),
+        ("evaluate", replace(score, what="pseudo", split=masks)),
         ("train-seg", train),
         ("evaluate", replace(score, what=train.name)),
     ]

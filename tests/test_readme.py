@@ -14,7 +14,8 @@ import pytest
 import typer
 
 from gleclip_cli.cli.main import app
-from gleclip_cli.cli.settings import build, read_toml
+from gleclip_cli.cli.settings import read_toml
+from gleclip_cli.cli.values import build
 from gleclip_cli.config import PRESETS, STAGE_CONFIGS, PrepareDataConfig
 
 ROOT = Path(__file__).resolve().parents[1]

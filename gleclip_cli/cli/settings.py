@@ -3,18 +3,27 @@
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import typer
 
 from gleclip_cli.artifacts.run_dir import RunDir, last_run, remember_run
 from gleclip_cli.cli.console import Report
-from gleclip_cli.config import PRESETS, STAGE_CONFIGS, Execution, PrepareDataConfig, field_names
-from gleclip_cli.errors import MissingInput, UsageError
+from gleclip_cli.cli.values import build, dashed
+from gleclip_cli.config import (
+    PRESETS,
+    STAGE_CONFIGS,
+    TRAIN,
+    TRAINAUG,
+    Execution,
+    PrepareDataConfig,
+    field_names,
+)
+from gleclip_cli.errors import GleclipError, MissingInput, UsageError
 
 RUNS = Path("runs")
 FOR_ANY_STAGE = ("data", "workers", "dry_run")
@@ -28,6 +37,7 @@ class Settings:
     `can_prepare`: the data set is known, so missing image lists may be made.
     """
 
+    report: Report
     command: str
     run: RunDir
     dataset: str
@@ -81,7 +91,7 @@ class Settings:
 
     @classmethod
     def _ready(cls, context: typer.Context, report: Report, parts: tuple[Any, ...]) -> "Settings":
-        settings = cls(*parts)
+        settings = cls(report, *parts)
         if settings.dataset == "scenes" and _source(context, "data") == "ENVIRONMENT":
             # GLECLIP_DATA stays set for other data sets; scenes are drawn, not read.
             settings = replace(settings, given={**settings.given, "data": ""})
@@ -110,7 +120,31 @@ class Settings:
         own = self.command in (command, "run")
         given = self.given if own else {n: v for n, v in self.given.items() if n in FOR_ANY_STAGE}
         preset = PRESETS.get(self.preset, {}).get(command, {})
-        return preset, self.tables.get("all", {}), self.tables.get(command, {}), given
+        layers = self.tables.get("all", {}), self.tables.get(command, {}), given
+        named = any("split" in layer for layer in layers)
+        if preset.get("split") == TRAINAUG and not named and not self._has_trainaug:
+            preset = {**preset, "split": TRAIN}
+        return preset, *layers
+
+    @cached_property
+    def _has_trainaug(self) -> bool:
+        """Whether the data set has that split; if not, what takes its place is said."""
+        from gleclip_cli.artifacts.tables import load_prepared
+        from gleclip_cli.datasets.voc.lists import list_images
+
+        try:
+            splits = load_prepared(self.run).splits()
+        except MissingInput:
+            try:
+                splits = list(list_images(Path(self.prepare().data).expanduser()).splits)
+            except GleclipError:  # whoever reads the data says what is wrong with them
+                return True
+        if TRAINAUG not in splits:
+            self.report.say(
+                "This VOC has no trainaug, so train takes its place; "
+                "`gleclip prepare-data --download` adds SBD."
+            )
+        return TRAINAUG in splits
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
@@ -149,17 +183,6 @@ def _read_preset_file(word: str) -> dict[str, dict[str, Any]]:
     return read_toml(Path(word))
 
 
-def build(config: type[Any], *layers: Mapping[str, Any]) -> Any:
-    """Return `config` from layers of values; a later layer wins, fields of others are left out.
-
-    Raises:
-        UsageError: a value has the wrong type or makes no sense.
-    """
-    merged = {name: value for layer in layers for name, value in layer.items()}
-    known = {f.name: f.type for f in fields(config)}
-    return config(**{n: _typed(n, v, known[n]) for n, v in merged.items() if n in known})
-
-
 def read_toml(path: Path) -> dict[str, dict[str, Any]]:
     """Return the tables of a TOML file by command name and `all`, keys as field names.
 
@@ -192,41 +215,6 @@ def read_toml(path: Path) -> dict[str, dict[str, Any]]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return one line that names what `name` may have been meant to be."""
-    names = sorted(_dashed(n) for n in known)
-    close = get_close_matches(_dashed(name), names, n=1)
+    names = sorted(dashed(n) for n in known)
+    close = get_close_matches(dashed(name), names, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
-
-
-def _typed(name: str, value: Any, kind: Any) -> Any:
-    """Return `value` as `kind`; lists and separated words become tuples."""
-    if NoneType in get_args(kind):
-        return None if value is None else _typed(name, value, get_args(kind)[0])
-    if get_origin(kind) is tuple:
-        return _typed_tuple(name, value, get_args(kind))
-    if kind is float and type(value) is int:
-        return float(value)
-    if kind in (int, float) and isinstance(value, str):
-        with suppress(ValueError):
-            return kind(value)
-    if type(value) is kind:
-        return value
-    raise UsageError(f"--{_dashed(name)} is {value!r}.", f"Use a value of type {kind.__name__}.")
-
-
-def _typed_tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    words = _words(name, value)
-    if Ellipsis not in kinds and len(words) != len(kinds):
-        raise UsageError(f"--{_dashed(name)} is {value!r}.", f"Give {len(kinds)} values.")
-    return tuple(_typed(name, word, kinds[0]) for word in words)
-
-
-def _words(name: str, value: Any) -> list[Any]:
-    """Split what the command line gives: `a,b`, or `i/n` for a shard; `none` is no word."""
-    parts = list(value) if isinstance(value, (list, tuple)) else [value]
-    separator = "/" if name == "shard" else ","
-    words = [w for p in parts for w in (p.split(separator) if isinstance(p, str) else [p])]
-    return [] if words in ([""], ["none"]) else words
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")

@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from gleclip_cli.artifacts.labels import Labels, ignore_index
 from gleclip_cli.artifacts.manifest import Manifest, load_manifest
 from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.config import TRAIN
 from gleclip_cli.errors import BadInput, MissingInput
 from gleclip_cli.metrics.confusion import Counts, refuse_others, size_fault, summarise
+from gleclip_cli.metrics.scope import made_for
 
 THRESHOLDS: NDArray[np.float32] = (np.arange(101) / 100).astype(np.float32)
 """Constant background scores that are tried: 0 to 1 in steps of .01."""
-
-
-TRAIN = "train"
-"""Split whose sweep decides the threshold of every other one: nothing is chosen on val."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +102,13 @@ def _best_and_level(
 
 
 def sweep_of_train(run: RunDir, maps: Manifest) -> Manifest | None:
-    """Return the finished evaluation of train's maps, if those were made as `maps` were."""
+    """Return the finished evaluation of train's maps, if those were made as `maps` were.
+
+    It decides the threshold of every other split: nothing is chosen on val.
+    """
     try:
         swept = load_manifest(run, "evaluate", f"cam-{TRAIN}")
-        of_train = load_manifest(run, "gen_cam", TRAIN)
+        of_train = load_manifest(run, "gen_cam", made_for(run, "gen_cam", TRAIN))
     except MissingInput:
         return None
     one, other = (

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import Cam, load_cam, load_label_image, save_label_image
-from gleclip_cli.artifacts.run_dir import RunDir, printable
+from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, open_stage, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared, load_scores, save_scores
-from gleclip_cli.config import EVALUATE_WHAT, EvaluateConfig, Execution
+from gleclip_cli.config import EVALUATE_WHAT, TRAIN, EvaluateConfig, Execution
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
-from gleclip_cli.errors import MissingInput
 from gleclip_cli.metrics.mix_ups import mix_ups
-from gleclip_cli.metrics.sweep import THRESHOLDS, TRAIN, BackgroundSweep, sweep_of_train
+from gleclip_cli.metrics.scope import Scope, find_scope, made_for
+from gleclip_cli.metrics.sweep import THRESHOLDS, BackgroundSweep, sweep_of_train
 from gleclip_cli.metrics.tally import Tally
 from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.parallel.device import pick_device
@@ -37,6 +37,7 @@ def evaluate(
     """Write scores.json, confusion.npz and per_image.csv, and the predictions of a network.
 
     Image-level labels decide which classes maps and pseudo masks hold; a network never sees them.
+    Maps and pseudo masks of trainaug serve train, where train has none of its own.
     Images without a true mask are counted (`without_mask`), not scored. The background threshold
     of maps is the given one, else that of a finished sweep on train, else swept on this split.
 
@@ -55,7 +56,7 @@ def evaluate(
         config,
         name=name,
         inputs=work.inputs,
-        item_ids=work.listed if work.keeps_predictions else (),
+        item_ids=work.scope.listed if work.keeps_predictions else (),
         execution=execution,
         progress=progress,
     ) as stage:
@@ -75,27 +76,15 @@ def _prepare(
     """Find everything that is to be scored, and refuse what cannot be."""
     split, partial = config.split, execution.allow_partial
     prepared = require(run, "prepare_data", allow_partial=partial)
-    made_by = {"cam": ("gen_cam", split), "pseudo": ("refine", split)}
-    stage_name, output = made_by.get(config.what, ("train_seg", config.what))
+    stage_name = {"cam": "gen_cam", "pseudo": "refine"}.get(config.what, "train_seg")
+    by_split = config.what in EVALUATE_WHAT
+    output = made_for(run, stage_name, split) if by_split else config.what
     partial = partial or config.allow_missing
     source = require(run, stage_name, output, allow_partial=partial)
     data = load_prepared(run)
-    listed = data.image_ids(split)[: config.limit]
-    with_mask = [i for i in listed if data.record(split, i).mask is not None]
-    if not with_mask:
-        raise MissingInput(
-            f"The images of {split} have no true masks: there is nothing to score against.",
-            "Prepare the data set with its masks, or name another --split.",
-        )
-    predicted = set(source.fingerprints()) if config.what in made_by else set(listed)
-    missing = [i for i in with_mask if i not in predicted]
-    if missing and (len(missing) == len(with_mask) or not config.allow_missing):
-        raise MissingInput(
-            f"{len(missing)} of {len(with_mask)} images of {split} have no prediction, "
-            f"the first is {printable(missing[0])}.",
-            f"Make them with `gleclip {stage_name.replace('_', '-')}`, or score the others "
-            "with --allow-missing or --limit.",
-        )
+    if by_split and output != split:
+        progress.say(f"{split} has no output of its own: {output}, which holds it, serves.")
+    scope = find_scope(data, config, source, output)
     swept_elsewhere = config.what == "cam" and config.bg_threshold is None and split != TRAIN
     return _Evaluation(
         run=run,
@@ -106,16 +95,15 @@ def _prepare(
         vocabulary=load_vocabulary(data.vocabulary),
         prepared=prepared,
         source=source,
+        made_for=output,
         train_sweep=sweep_of_train(run, source) if swept_elsewhere else None,
-        listed=listed,
-        scored=[i for i in with_mask if i in predicted],
-        counts={"without_mask": len(listed) - len(with_mask), "missing": len(missing)},
+        scope=scope,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Evaluation:
-    """One evaluation: `listed` images of the split, of which `scored` have both masks."""
+    """One evaluation; `made_for` is the split or network whose output is scored."""
 
     run: RunDir
     config: EvaluateConfig
@@ -125,10 +113,9 @@ class _Evaluation:
     vocabulary: Vocabulary
     prepared: Manifest
     source: Manifest
+    made_for: str
     train_sweep: Manifest | None
-    listed: list[str]
-    scored: list[str]
-    counts: dict[str, int]
+    scope: Scope
 
     @property
     def inputs(self) -> list[Manifest | None]:
@@ -145,16 +132,17 @@ class _Evaluation:
 
     def fingerprints(self) -> dict[str, str]:
         images = self.data.fingerprints(self.config.split)
-        return {i: f"{self.source.digest} {images[i]}" for i in self.listed}
+        return {i: f"{self.source.digest} {images[i]}" for i in self.scope.listed}
 
     def score(self, stage: Stage, todo: list[str]) -> Manifest:
         """Predict what is left, count every image, write the scores."""
         config, vocabulary = self.config, self.vocabulary
         tally = Tally(self.num_classes)
         facts: dict[str, Any] = {"what": config.what, "split": config.split}
+        facts["made_for"] = self.made_for
         facts["image_level_labels_used"] = config.what in EVALUATE_WHAT
         label: Labeller = _as_it_is
-        image_ids = self.scored
+        image_ids = self.scope.scored
         if config.what == "cam":
             chosen, image_ids = self._choose_threshold(stage)
             facts |= chosen
@@ -166,7 +154,7 @@ class _Evaluation:
         image_ids = self._each(
             stage, image_ids, lambda i, gt, loaded: tally.add(i, gt, label(loaded)), "score"
         )
-        counts = {**self.counts, "unscorable": len(self.scored) - len(image_ids)}
+        counts = {**self.scope.counts, "unscorable": len(self.scope.scored) - len(image_ids)}
         scores = tally.scores(vocabulary.class_names)
         scores = replace(scores, extra={**facts, **counts, **scores.extra})
         for warning in mix_ups(tally.confusion, ignored_pixels=tally.ignored_pixels):
@@ -176,18 +164,18 @@ class _Evaluation:
 
     def _choose_threshold(self, stage: Stage) -> tuple[dict[str, Any], list[str]]:
         """Return the background threshold with its origin, and the images still to score."""
-        config = self.config
+        config, scored = self.config, self.scope.scored
         if config.bg_threshold is not None:
-            return {"threshold": config.bg_threshold, "threshold_chosen_on": "given"}, self.scored
+            return {"threshold": config.bg_threshold, "threshold_chosen_on": "given"}, scored
         if self.train_sweep is not None:
             known = load_scores(self.train_sweep.path.parent).extra["threshold"]
-            return {"threshold": known, "threshold_chosen_on": TRAIN}, self.scored
+            return {"threshold": known, "threshold_chosen_on": TRAIN}, scored
         sweep = BackgroundSweep(self.num_classes)
 
         def add(image_id: str, gt_mask: Labels, cam: Cam) -> None:
             sweep.add(gt_mask, cam.enlarged(), cam.class_ids, name=image_id)
 
-        image_ids = self._each(stage, self.scored, add, "sweep")
+        image_ids = self._each(stage, scored, add, "sweep")
         result = sweep.result()
         miou = [None if np.isnan(value) else float(value) for value in result.miou]
         return {
@@ -210,7 +198,7 @@ class _Evaluation:
                     save_label_image(path, label(image()), palette)
                     stage.done(image_id, path)
                     failed.remove(image_id)
-        return [i for i in self.scored if i not in failed]
+        return [i for i in self.scope.scored if i not in failed]
 
     def _each(
         self,
@@ -234,9 +222,9 @@ class _Evaluation:
         assert mask is not None  # only images with one are scored
         gt_mask = load_label_image(mask, self.num_classes)
         if what == "cam":
-            return gt_mask, load_cam(self.run.cam(split, image_id))
+            return gt_mask, load_cam(self.run.cam(self.made_for, image_id))
         if what == "pseudo":
-            path = self.run.pseudo_mask(split, image_id)
+            path = self.run.pseudo_mask(self.made_for, image_id)
         elif self.keeps_predictions:
             path = self.run.pred_mask(what, split, image_id)
         else:

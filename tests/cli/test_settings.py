@@ -1,76 +1,30 @@
 """Where a value comes from: command line > environment > TOML > preset > default."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import Result
 
 from gleclip_cli.artifacts.run_dir import RunDir, last_run
-from gleclip_cli.cli.settings import build, nearest, read_toml
-from gleclip_cli.config import PRESETS, Execution, GenCamConfig, RefineConfig, TrainSegConfig
+from gleclip_cli.cli.settings import nearest, read_toml
+from gleclip_cli.config import PRESETS, GenCamConfig
 from gleclip_cli.errors import UsageError
 
 Run = Callable[..., Result]
 
 
-def hold(root: str, dataset: str) -> None:
+def hold(root: str, dataset: str, *splits: str) -> None:
     """Write the least that makes a run hold a data set."""
     folder = RunDir(root).output("prepare_data")
     folder.mkdir(parents=True)
-    text = f'{{"dataset": "{dataset}", "vocabulary": "{dataset}", "root": "x", "splits": {{}}}}'
+    facts = {"dataset": dataset, "vocabulary": dataset, "root": "x"}
+    text = json.dumps({**facts, "splits": dict.fromkeys(splits, 3)})
     (folder / "dataset.json").write_text(text)
-
-
-@pytest.mark.parametrize(
-    ("config", "values", "name", "expected"),
-    [
-        (GenCamConfig, {"scales": ["0.5,1", "2"]}, "scales", (0.5, 1.0, 2.0)),
-        (GenCamConfig, {"scales": [1, 2]}, "scales", (1.0, 2.0)),
-        (GenCamConfig, {"scales": 1}, "scales", (1.0,)),
-        (GenCamConfig, {"limit": None}, "limit", None),
-        (GenCamConfig, {"limit": 3}, "limit", 3),
-        (GenCamConfig, {"caa_threshold": 1}, "caa_threshold", 1.0),
-        (RefineConfig, {"steps": ["caa,par"]}, "steps", ("caa", "par")),
-        (RefineConfig, {"steps": ["none"]}, "steps", ()),
-        (RefineConfig, {"steps": []}, "steps", ()),
-        (Execution, {"shard": "1/4"}, "shard", (1, 4)),
-    ],
-)
-def test_values_become_what_the_field_says(
-    config: type[Any], values: dict[str, Any], name: str, expected: object
-) -> None:
-    value = getattr(build(config, values), name)
-    assert value == expected
-    assert type(value) is type(expected)
-
-
-@pytest.mark.parametrize(
-    ("config", "values"),
-    [
-        (GenCamConfig, {"limit": 2.5}),
-        (GenCamConfig, {"limit": True}),
-        (GenCamConfig, {"limit": "two"}),
-        (GenCamConfig, {"scales": ["one"]}),
-        (GenCamConfig, {"flip": 1}),
-        (GenCamConfig, {"method": 3}),
-        (GenCamConfig, {"method": "magic"}),
-        (TrainSegConfig, {"epochs": True}),
-        (Execution, {"shard": "4"}),
-        (Execution, {"shard": "4/4"}),
-    ],
-)
-def test_a_value_of_the_wrong_kind_is_refused_by_its_option(
-    config: type[Any], values: dict[str, Any]
-) -> None:
-    with pytest.raises(UsageError, match="--" + next(iter(values))):
-        build(config, values)
-
-
-def test_later_layers_win_and_other_fields_are_left_out() -> None:
-    config = build(GenCamConfig, {"split": "a", "limit": 1}, {"split": "b", "epochs": 3})
-    assert (config.split, config.limit) == ("b", 1)
 
 
 def test_toml_keys_may_have_dashes(tmp_path: Path) -> None:
@@ -152,6 +106,37 @@ def test_a_dataset_names_run_and_preset(stages: Any, gleclip: Run) -> None:
     assert [call.stage for call in stages.calls] == ["gen_cam"]
     assert stages.last.run.root == Path("runs/voc")
     assert stages.last.config.clip_model == "ViT-B-16-quickgelu"
+
+
+SAID = "This VOC has no trainaug, so train takes its place"
+
+
+def test_voc_takes_trainaug_as_published_or_says_that_it_has_none(
+    stages: Any, gleclip: Run
+) -> None:
+    hold("runs/voc", "voc", "train", "trainaug", "val")
+    hold("runs/bare", "voc", "train", "val")
+    for command in ("gen-cam", "refine", "train-seg"):
+        assert SAID not in gleclip(command, "--run", "runs/voc").stderr
+        assert stages.last.config.split == "trainaug"
+        assert gleclip(command, "--run", "runs/bare").stderr.count(SAID) == 1
+        assert stages.last.config.split == "train"
+        assert SAID not in gleclip(command, "--run", "runs/bare", "--split", "val").stderr
+        assert stages.last.config.split == "val"
+    gleclip("evaluate", "--run", "runs/voc")
+    assert stages.last.config.split == "val"
+
+
+def test_before_voc_is_prepared_its_lists_tell_whether_there_is_trainaug(
+    stages: Any, gleclip: Run, tiny_voc: Path
+) -> None:
+    words = ("gen-cam", "--dataset", "voc", "--data", tiny_voc)
+    assert SAID in gleclip(*words).stderr
+    assert stages.last.config.split == "train"
+    (tiny_voc / "SegmentationClassAug").mkdir()
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tiny_voc / "SegmentationClassAug" / "a.png")
+    assert SAID not in gleclip(*words).stderr
+    assert stages.last.config.split == "trainaug"
 
 
 def test_without_a_name_the_run_used_last_is_used_and_named(stages: Any, gleclip: Run) -> None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gleclip_cli.artifacts.tables import ImageRecord, load_scores, save_prepared
 from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, RefineConfig, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, MissingInput, OtherSettings
+from gleclip_cli.progress import Silent
 from gleclip_cli.seg.network import NetworkSpec, build_network, load_network
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.stages.evaluate import evaluate
@@ -72,6 +74,7 @@ def run(tmp_path: Path) -> RunDir:
             masked = split != "test" and image_id != "unmasked"
             digest = hashlib.sha256(image.read_bytes()).hexdigest()
             table[image_id] = ImageRecord(image, mask if masked else None, SIZE, digest)
+    records["trainaug"] = records["train"]
     with open_stage(run, "prepare_data", {}, execution=CPU) as stage:
         tables = save_prepared(
             run,
@@ -251,6 +254,29 @@ def test_fault_47_a_missing_prediction_stops_unless_allowed_and_counted(run: Run
     evaluate(run, replace(config, allow_missing=True), execution=CPU)
     scores = scores_of(run, "pseudo", "train")
     assert (scores.images, scores.extra["missing"]) == (2, 2)
+
+
+def test_output_of_trainaug_serves_train_which_it_holds(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores and threshold equal those of train's own output."""
+    for what in ("cam", "pseudo"):
+        evaluate(run, EvaluateConfig(what=what, split="train"), execution=CPU)
+    own = {what: scores_of(run, what, "train") for what in ("cam", "pseudo")}
+    for stage in ("gen_cam", "refine"):
+        run.output(stage, "train").rename(run.output(stage, "trainaug"))
+    shutil.rmtree(run.root / "evaluate")
+    for what, scores in own.items():
+        said: list[str] = []
+        progress = Silent()
+        monkeypatch.setattr(progress, "say", said.append)
+        evaluate(run, EvaluateConfig(what=what, split="train"), execution=CPU, progress=progress)
+        assert said == ["train has no output of its own: trainaug, which holds it, serves."]
+        after = scores_of(run, what, "train")
+        assert (after.miou, after.images) == (scores.miou, scores.images)
+        assert after.extra == {**scores.extra, "made_for": "trainaug"}
+    evaluate(run, EvaluateConfig(what="cam", split="val"), execution=CPU)
+    assert scores_of(run, "cam", "val").extra["threshold_chosen_on"] == "train"
 
 
 def test_fault_46_masks_numbered_from_zero_are_warned_of(run: RunDir) -> None:
