@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from gleclip_cli.artifacts.checkpoint import load_training_state, save_training_state
+from gleclip_cli.artifacts.labels import ignore_index
 from gleclip_cli.errors import Diverged
+from gleclip_cli.model.losses import balanced_cross_entropy, plain_cross_entropy
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.seg.batches import Batch
 from gleclip_cli.seg.clip_decoder import ClipDecoder
-from gleclip_cli.seg.losses import balanced_cross_entropy, plain_cross_entropy
 from gleclip_cli.seg.network import SegmentationNetwork, load_weights
 
 _LOG_EVERY = 10
@@ -72,7 +73,11 @@ class Trainer:
         else:
             outputs = self.network.training_logits(images)
         criterion = balanced_cross_entropy if self.recipe.balanced else plain_cross_entropy
-        losses = [criterion(logits, labels_on_grid(masks, logits)) for logits in outputs]
+        ignored = ignore_index(masks)
+        losses = [
+            criterion(logits, labels_on_grid(masks, logits), ignore_index=ignored)
+            for logits in outputs
+        ]
         total = torch.stack(losses).sum()
         if not math.isfinite(total.item()):
             shown = ", ".join(batch.image_ids[:_SHOWN_IDS])

@@ -4,51 +4,66 @@ The balanced form is the published one for pseudo masks (method guide, section 3
 and foreground are averaged apart, so that a picture which is mostly background does not teach
 "background" alone.
 Here: a side without pixels counts 0 (the original divides 0 by 0).
+
+`mean_count`: where a batch is shared among processes, turns the count of one share into the mean
+count of all, so that the mean of the shares' losses is the loss of the batch.
 """
+
+from collections.abc import Callable
 
 from jaxtyping import Float, UInt
 from torch import Tensor
 from torch.nn import functional
 
-from gleclip_cli.artifacts.labels import ignore_index
-from gleclip_cli.datasets.vocabulary import BACKGROUND
+BACKGROUND = 0  # the first channel of all logits
+
+
+def alone(count: Tensor) -> Tensor:
+    """The mean count where the batch is not shared."""
+    return count
 
 
 def plain_cross_entropy(
     logits: Float[Tensor, "b c h w"],
     labels: UInt[Tensor, "b h w"],
     confidence: Float[Tensor, "b h w"] | None = None,
+    *,
+    ignore_index: int,
+    mean_count: Callable[[Tensor], Tensor] = alone,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of all labelled pixels, weighted by `confidence` (0 or more)."""
-    losses, weights = _pixel_losses(logits, labels, confidence)
-    return _mean(losses, weights)
+    losses, weights = _pixel_losses(logits, labels, confidence, ignore_index)
+    return _mean(losses, weights, mean_count)
 
 
 def balanced_cross_entropy(
     logits: Float[Tensor, "b c h w"],
     labels: UInt[Tensor, "b h w"],
     confidence: Float[Tensor, "b h w"] | None = None,
+    *,
+    ignore_index: int,
+    mean_count: Callable[[Tensor], Tensor] = alone,
 ) -> Float[Tensor, ""]:
     """Half the mean over background pixels plus half the mean over foreground pixels."""
-    losses, weights = _pixel_losses(logits, labels, confidence)
+    losses, weights = _pixel_losses(logits, labels, confidence, ignore_index)
     is_background = (labels == BACKGROUND).to(weights.dtype)
-    background = _mean(losses, weights * is_background)
-    foreground = _mean(losses, weights * (1 - is_background))
+    background = _mean(losses, weights * is_background, mean_count)
+    foreground = _mean(losses, weights * (1 - is_background), mean_count)
     return (background + foreground) / 2
 
 
 def _pixel_losses(
-    logits: Tensor, labels: Tensor, confidence: Tensor | None
+    logits: Tensor, labels: Tensor, confidence: Tensor | None, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
     # fp32 whatever the network computes in: sums over many pixels follow
     losses = functional.cross_entropy(
-        logits.float(), labels.long(), ignore_index=ignore_index(labels), reduction="none"
+        logits.float(), labels.long(), ignore_index=ignore_index, reduction="none"
     )
-    weights = (labels != ignore_index(labels)).to(losses.dtype)
+    weights = (labels != ignore_index).to(losses.dtype)
     return losses, weights if confidence is None else weights * confidence
 
 
-def _mean(losses: Tensor, weights: Tensor) -> Tensor:
-    total = weights.sum()
+def _mean(losses: Tensor, weights: Tensor, mean_count: Callable[[Tensor], Tensor]) -> Tensor:
+    total = mean_count(weights.sum())
     # An empty side has only zero terms, so any positive divisor gives 0 and a zero gradient.
     return (losses * weights).sum() / total.where(total > 0, total.new_ones(()))
