@@ -14,6 +14,7 @@ from gleclip_cli import __version__
 _PACKAGES = (
     "torch",
     "torchvision",
+    "numba",
     "numpy",
     "open_clip_torch",
     "opencv-python-headless",
