@@ -7,7 +7,7 @@ import typer
 from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
-from gleclip_cli.config import REFINE_STEPS, RefineConfig
+from gleclip_cli.config import CRF_PRESETS, REFINE_STEPS, RefineConfig
 
 DEFAULTS = RefineConfig()
 
@@ -35,6 +35,19 @@ def refine(
     par_iterations: Annotated[
         int, typer.Option(metavar="N", help="Iterations of pixel-adaptive refinement.")
     ] = DEFAULTS.par_iterations,
+    crf_preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help=f"Published settings of the dense CRF: {', '.join(CRF_PRESETS)}."
+        ),
+    ] = DEFAULTS.crf_preset,
+    crf_iterations: Annotated[
+        int, typer.Option(metavar="N", help="Iterations of the dense CRF.")
+    ] = DEFAULTS.crf_iterations,
+    crf_backend: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="lattice (gleclip's own) or pydensecrf (extra crf)."),
+    ] = DEFAULTS.crf_backend,
     limit: options.LimitOption = DEFAULTS.limit,
     device: options.DeviceOption = "auto",
     workers: options.WorkersOption = 0,

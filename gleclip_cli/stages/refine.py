@@ -40,6 +40,7 @@ def refine(
     Raises:
         MissingInput: the split has no maps.
         UsageError: `caa` is asked for maps that were made with it.
+        EnvironmentFault: the backend of the CRF is not installed.
         OtherSettings: the folder holds masks made with other settings, or `caa` finds other
             weights than those of the maps.
     """
@@ -53,6 +54,8 @@ def refine(
     if not image_ids:
         raise MissingInput(f"No image of {config.split} has maps.", "Run `gleclip gen-cam` again.")
     source = _source_of_maps(cams) if "caa" in config.steps else None
+    if "crf" in config.steps:
+        _require_backend(config.crf_backend)
     with open_stage(
         run,
         "refine",
@@ -91,6 +94,26 @@ def _spreader(source: "MapSource", device: torch.device, threshold: float) -> "S
     from gleclip_cli.cam.spread import Spreader
 
     return Spreader(source, device, threshold=threshold)
+
+
+# Compiled code is loaded only where the CRF is asked for.
+def _require_backend(backend: str) -> None:
+    from gleclip_cli.refine.crf import require_backend
+
+    require_backend(backend)
+
+
+def _crf(scores: torch.Tensor, image: NDArray[np.uint8], config: RefineConfig) -> torch.Tensor:
+    from gleclip_cli.refine.crf import PRESETS, dense_crf
+
+    refined = dense_crf(
+        image,
+        (scores / scores.max().clamp_min(1)).cpu().numpy(),  # par's weights sum to more than 1
+        PRESETS[config.crf_preset],
+        iterations=config.crf_iterations,
+        backend=config.crf_backend,
+    )
+    return torch.from_numpy(refined).to(scores.device)
 
 
 class _Refiner:
@@ -145,6 +168,8 @@ class _Refiner:
         for step in self._config.steps:
             if step == "par":
                 scores = par(pixels, scores, iterations=self._config.par_iterations)
+            elif step == "crf":
+                scores = _crf(scores[0], image, self._config)[None]
         refined: NDArray[np.float32] = scores[0].cpu().numpy()
         return refined
 

@@ -1,6 +1,7 @@
 """refine on a handful of small pictures: the contract of a stage, and what the masks hold."""
 
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from gleclip_cli.artifacts.maps import Cam, load_cam, load_confidence, load_labe
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
-from gleclip_cli.config import Execution, GenCamConfig, RefineConfig
-from gleclip_cli.errors import BadInput, MissingInput, OtherSettings, UsageError
+from gleclip_cli.config import CRF_BACKENDS, Execution, GenCamConfig, RefineConfig
+from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, OtherSettings, UsageError
 from gleclip_cli.model.clip import load_clip
+from gleclip_cli.refine.crf import PRESETS, dense_crf
 from gleclip_cli.refine.par import par
 from gleclip_cli.stages.gen_cam import gen_cam
 from gleclip_cli.stages.refine import refine
@@ -127,6 +129,43 @@ def test_masks_are_those_of_the_steps_done_by_hand(run_with_maps: RunDir) -> Non
     share = refined.max(axis=0) / refined.sum(axis=0)
     confidence = load_confidence(run_with_maps.confidence("train", "two squares"))
     np.testing.assert_allclose(confidence, share, atol=0.5 / 255 + 1e-6)
+
+
+def test_crf_follows_the_steps_before_it(run_with_maps: RunDir) -> None:
+    settings = {"crf_preset": "afa", "crf_iterations": 3, "par_iterations": 4}
+    refine(run_with_maps, RefineConfig(steps=("par", "crf"), **settings), execution=STOP)
+    full = load_cam(run_with_maps.cam("train", "two squares")).enlarged()
+    scores = np.concatenate([1 - full.max(axis=0, keepdims=True), full])
+    image = pixels_of("two squares")
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    after_par = par(pixels, torch.from_numpy(scores)[None], iterations=4)[0].numpy()
+    refined = dense_crf(image, after_par / after_par.max(), PRESETS["afa"], iterations=3)
+    mask = load_label_image(run_with_maps.pseudo_mask("train", "two squares"))
+    assert np.array_equal(mask, np.array([0, 3, 15], np.uint8)[refined.argmax(axis=0)])
+    confidence = load_confidence(run_with_maps.confidence("train", "two squares"))
+    np.testing.assert_allclose(confidence, refined.max(axis=0), atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize("backend", CRF_BACKENDS)
+def test_crf_moves_the_borders_to_the_colours(run_with_maps: RunDir, backend: str) -> None:
+    if backend == "pydensecrf":
+        pytest.importorskip("pydensecrf", reason="the extra crf is not installed")
+    config = RefineConfig(steps=("crf",), crf_backend=backend)
+    manifest = refine(run_with_maps, config, execution=STOP)
+    assert manifest.data["config"]["crf_backend"] == backend
+    mask = load_label_image(run_with_maps.pseudo_mask("train", "two squares"))
+    expected = np.zeros((32, 48), dtype=np.uint8)
+    expected[:, : BORDERS[0]], expected[:, BORDERS[1] :] = 3, 15
+    assert (mask == expected).mean() > 0.98
+
+
+def test_a_missing_crf_backend_stops_before_any_work(
+    run_with_maps: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    with pytest.raises(EnvironmentFault, match="pydensecrf is not installed"):
+        refine(run_with_maps, RefineConfig(steps=("crf",), crf_backend="pydensecrf"), execution=CPU)
+    assert not results(run_with_maps)
 
 
 def test_par_moves_the_borders_to_the_colours(run_with_maps: RunDir) -> None:
