@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gleclip_cli.model.clip import FrozenClip
+from gleclip_cli.model.gleclip import text_cosines
 
 
 @torch.no_grad()
@@ -23,6 +24,6 @@ def similarity_maps(
     Probabilities: they sum to 1 over texts; a text that does not compete has 0. The background
     score of a patch is the sum over the background texts.
     """
-    unit = torch.nn.functional.normalize(dense, dim=1)
-    logits = clip.logit_scale * torch.einsum("behw,ce->bchw", unit, texts)
+    pixels = dense.permute(0, 2, 3, 1)
+    logits = clip.logit_scale * text_cosines(pixels, texts.expand(len(dense), -1, -1))
     return logits.masked_fill(~competing[:, :, None, None], -torch.inf).softmax(dim=1)

@@ -35,13 +35,15 @@ class ClipFeatures:
 
     `dense`: calibrated patch embeddings, not normalised; `global_embed`: the CLS embedding,
     L2-normalised; `attention`: head means of the last two thirds of the blocks, first to last,
-    patches only; `last`: the last block, CLS included, for Grad-CAM.
+    patches only; `last`: the last block, CLS included, for Grad-CAM; `outputs`: patch tokens after
+    the blocks that were asked for.
     """
 
     dense: Float[Tensor, "b e h w"]
     global_embed: Float[Tensor, "b e"]
     attention: Float[Tensor, "b l n n"]
     last: BlockTrace
+    outputs: tuple[Float[Tensor, "b c h w"], ...] = ()
 
 
 class FrozenClip(nn.Module):
@@ -101,41 +103,52 @@ class FrozenClip(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, images: Float[Tensor, "b 3 H W"], *, calibration: str = "svc", parity: bool = False
+        self,
+        images: Float[Tensor, "b 3 H W"],
+        *,
+        calibration: str = "svc",
+        parity: bool = False,
+        blocks: Sequence[int] = (),
+        attention: bool = True,
     ) -> ClipFeatures:
         """Return features of normalised images; H and W are multiples of the patch size.
+
+        `blocks`: whose outputs are returned too (1 is the first), in rising order. Without
+        `attention` its maps are left out (l = 0), which saves time and memory.
 
         `calibration`: `none` (raw last block), `maskclip` (value path in the last block) or `svc`
         (a second path beside the last 5/12 of the blocks, ExCEL). `parity`: the published codes'
         arithmetic (position embedding rounded to half, heads of svc summed instead of averaged).
         """
         count = self.num_layers
-        attended_from = count - _share(count, 2 / 3)
+        attended_from = count - _share(count, 2 / 3) if attention else count
         calibrated_from = count - max(2, _share(count, 5 / 12)) if calibration == "svc" else count
-        traced_from = max(0, min(attended_from, calibrated_from))
+        traced_from = max(0, min(attended_from, calibrated_from, count - 1))
         tokens = self._embed(images, parity=parity)
-        for block in self.blocks[:traced_from]:
-            tokens = advance(block, tokens)
         patches = tokens.shape[1] - 1
-        attention = tokens.new_empty(len(images), count - attended_from, patches, patches)
-        dense = tokens
-        for depth in range(traced_from, count):
-            block = self.blocks[depth]
-            if calibration == "maskclip" and depth == count - 1:
-                dense = value_path(block, tokens)
-            trace = run_block(block, tokens)
-            if depth >= attended_from:
-                attention[:, depth - attended_from] = trace.attention[:, 1:, 1:]
-            if depth >= calibrated_from:
-                dense = (tokens if depth == calibrated_from else dense) + self_correlation(
-                    block, trace, sum_heads=parity
-                )
-            tokens = trace.output
+        maps = tokens.new_empty(len(images), count - attended_from, patches, patches)
+        dense, kept = tokens, []
+        for depth, block in enumerate(self.blocks):
+            if depth < traced_from:
+                tokens = advance(block, tokens)
+            else:
+                if calibration == "maskclip" and depth == count - 1:
+                    dense = value_path(block, tokens)
+                trace = run_block(block, tokens)
+                if depth >= attended_from:
+                    maps[:, depth - attended_from] = trace.attention[:, 1:, 1:]
+                if depth >= calibrated_from:
+                    dense = (tokens if depth == calibrated_from else dense) + self_correlation(
+                        block, trace, sum_heads=parity
+                    )
+                tokens = trace.output
+            if depth + 1 in blocks:
+                kept.append(self._as_grid(tokens[:, 1:], images))
         if calibration == "none":
             dense = tokens
         cls = nn.functional.normalize(self._project(tokens[:, 0]), dim=-1)
         grid = self._as_grid(self._project(dense[:, 1:]), images)
-        return ClipFeatures(grid, cls, attention, trace)
+        return ClipFeatures(grid, cls, maps, trace, tuple(kept))
 
     @torch.no_grad()
     def block_outputs(
