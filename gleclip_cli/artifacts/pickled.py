@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.photos import read_file
-from gleclip_cli.artifacts.pickle_steps import KEYS, Budget, Machine, Named, checked
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
+from gleclip_cli.pickles import KEYS, Budget, Machine, Named, checked
 
 _REMEDY = "Only arrays, tensors, numbers, texts, lists, tuples and dictionaries are read."
 _CODES = re.compile(r"[biufc]\d{1,2}|O8")

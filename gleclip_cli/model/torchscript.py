@@ -4,9 +4,10 @@ The archive is a zip: `data.pkl` holds the tree of modules and says which storag
 look at, `data/<number>` are the storages as raw bytes, `code/` is never read.
 """
 
+import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -16,25 +17,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gleclip_cli.model.plain_pickle import Global, Instance, read_plain_pickle
+from gleclip_cli.pickles import Budget, Instance, Machine, Named, checked
 
 _ZIP = b"PK\x03\x04"
 _LARGEST_TREE = 2**22
 _LONGEST_NAME = 1000
 _MOST_AXES = 16
 _TYPES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+    "torch.DoubleStorage": torch.float64,
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
 }
-_LISTS = {f"build_{kind}list" for kind in ("int", "bool", "double", "tensor")}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def module_classes(file: Path) -> set[str]:
     """
     with _opened(file) as (archive, root):
         values = (value for _, value in _attributes(archive, root))
-        return {value.kind.name for value in values if isinstance(value, Instance)}
+        kinds = {value.kind.name for value in values if isinstance(value, Instance)}
+        return {kind.rpartition(".")[2] for kind in kinds}
 
 
 @contextmanager
@@ -119,7 +120,8 @@ def _attributes(archive: zipfile.ZipFile, root: str) -> Iterator[tuple[str, Any]
     tree = archive.getinfo(f"{root}/data.pkl")
     if tree.file_size > _LARGEST_TREE:
         raise ValueError(f"its tree of modules has {tree.file_size} bytes")
-    value = read_plain_pickle(archive.read(tree), reduce=_call, persistent=_storage)
+    machine = Machine(Budget(0), _CALLS, None, _storage)
+    value = machine.load(io.BytesIO(archive.read(tree)))
     waiting, seen = [("", value)], set()
     while waiting:
         name, value = waiting.pop()
@@ -133,30 +135,20 @@ def _attributes(archive: zipfile.ZipFile, root: str) -> Iterator[tuple[str, Any]
             waiting += [(f"{prefix}{key}", part) for key, part in state.items()]
 
 
-def _call(called: Global, arguments: tuple[Any, ...]) -> Any:
-    """Answer the calls that torch's writer needs."""
-    if called == ("torch._utils", "_rebuild_tensor_v2"):
-        return _view(*arguments[:4])
-    if called == ("collections", "OrderedDict") and not arguments:
-        return {}
-    if called.module == "torch.jit._pickle" and called.name in {*_LISTS, "restore_type_tag"}:
-        return arguments[0]
-    raise ValueError(f"it asks for {called.module}.{called.name}")
-
-
 def _storage(reference: Any) -> _Storage:
     _, kind, key, _, numel = reference
+    name = checked(kind, Named).name
     # A key becomes part of an entry's name.
     if not re.fullmatch(r"[0-9]{1,9}", key):
         raise ValueError(f"it asks for the storage {key!r}")
-    if kind.module != "torch" or kind.name not in _TYPES:
-        raise ValueError(f"it asks for a storage of {kind.module}.{kind.name}")
+    if name not in _TYPES:
+        raise ValueError(f"it asks for a storage of {name}")
     if type(numel) is not int:
         raise ValueError(f"its storage {key} has no size")
-    return _Storage(key, _TYPES[kind.name], numel)
+    return _Storage(key, _TYPES[name], numel)
 
 
-def _view(storage: Any, offset: Any, size: Any, stride: Any) -> _View:
+def _view(_: Machine, storage: Any, offset: Any, size: Any, stride: Any, *rest: object) -> _View:
     """Refuse a view that leaves its storage, or that is larger: such a one grows when copied."""
     numbers = (offset, *size, *stride)
     # Not shown: a tuple of tuples of tuples can be endless to write out.
@@ -182,3 +174,19 @@ def _read_storage(archive: zipfile.ZipFile, root: str, storage: _Storage) -> Ten
 
 def _tensor(storage: Tensor, view: _View) -> Tensor:
     return storage.as_strided(view.size, view.stride, view.offset)
+
+
+def _first(_: Machine, value: Any, *rest: object) -> Any:
+    return value
+
+
+# What torch's writer needs to be called.
+_CALLS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": lambda _: {},
+    "torch._utils._rebuild_tensor_v2": _view,
+    "torch.jit._pickle.restore_type_tag": _first,
+    **{
+        f"torch.jit._pickle.build_{kind}list": _first
+        for kind in ("int", "bool", "double", "tensor")
+    },
+}

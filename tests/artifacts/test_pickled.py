@@ -14,9 +14,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gleclip_cli.artifacts.pickle_steps import Budget, Machine
 from gleclip_cli.artifacts.pickled import read_pickled_npy
 from gleclip_cli.errors import BadInput
+from gleclip_cli.pickles import Budget, Machine
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOLS = [2, 3, 4, 5]

@@ -131,7 +131,7 @@ def test_fault_72_a_payload_in_the_tree_of_modules_does_not_run(
     ]
     for payload in payloads:
         file = rewritten(tmp_path, {**entries, "ViT-tiny/data.pkl": payload})
-        refused(file, "pickle uses|asks for|wrong place")
+        refused(file, "it calls|holds the instruction")
     assert not (tmp_path / "payload-ran").exists()
 
 
@@ -175,7 +175,7 @@ def test_a_tensor_written_by_hand_is_read(tmp_path: Path) -> None:
 )
 def test_fault_72_a_storage_is_a_number_and_never_a_path(tmp_path: Path, key: Any) -> None:
     file = one_tensor(tmp_path, stored(key), 0, (6,), (1,), False, {}, content=SIX)
-    refused(file, "asks for the storage|pickle uses|expected string|bytes-like")
+    refused(file, "asks for the storage|expected string|bytes-like")
 
 
 @pytest.mark.parametrize("name", ["../a/data/0", "/data/0", "a/../../b", "a/data/../../c", "data"])

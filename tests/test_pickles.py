@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
-from gleclip_cli.model.plain_pickle import Global, Instance, read_plain_pickle
-
-
-def refuse(called: Global, arguments: tuple[Any, ...]) -> Any:
-    raise ValueError(f"asks for {called.module}.{called.name}")
+from gleclip_cli.pickles import Budget, Instance, Machine, Named
 
 
 def read(data: bytes) -> Any:
-    return read_plain_pickle(data, reduce=refuse, persistent=lambda name: ("kept", name))
+    """With any name allowed, and no call."""
+    return Machine(Budget(0), {}, None, lambda name: ("kept", name)).load(io.BytesIO(data))
 
 
 def test_plain_values_come_out_as_they_went_in() -> None:
@@ -43,7 +40,7 @@ def test_an_object_is_a_note_of_its_class_and_attributes() -> None:
     # As torch's writer makes objects: NEWOBJ without copyreg, which protocol 2 gives.
     note = read(stream.getvalue())
     assert isinstance(note, Instance)
-    assert note.kind == (Thing.__module__, "Thing")
+    assert note.kind == Named(f"{Thing.__module__}.Thing")
     assert note.state == {"first": 1, "second": "two"}
 
 

@@ -28,8 +28,7 @@ _MADE: dict[str, Callable[[], object]] = {
     "EMPTY_DICT": dict,
 }
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-# The id of what lies outside stays on the stack and stands for it.
-_SKIPPED = {"PROTO", "FRAME", "STOP", "BINPERSID"}
+_SKIPPED = {"PROTO", "FRAME", "STOP"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,14 @@ class Named:
     """Something that a pickle names, such as numpy.ndarray."""
 
     name: str
+
+
+@dataclass(eq=False)
+class Instance:
+    """An object of some class, not made: its class and its attributes."""
+
+    kind: Named
+    state: Any = None
 
 
 @dataclass
@@ -61,17 +68,23 @@ class Budget:
 class Machine:
     """Carries out the harmless instructions of a pickle.
 
-    `calls`: what is done for functions, by name; `names`: what else may be named; `unbuilt`: by
-    id, how an object that one of the calls has made takes its state.
+    `calls`: what is done for functions, by name; `names`: what else may be named, None for
+    anything, whose objects then become `Instance`s; `unbuilt`: by id, how an object that one of
+    the calls has made takes its state; `kept`: what stands for the id of a thing kept elsewhere.
     """
 
     def __init__(
-        self, budget: Budget, calls: Mapping[str, Callable[..., Any]], names: Collection[str]
+        self,
+        budget: Budget,
+        calls: Mapping[str, Callable[..., Any]],
+        names: Collection[str] | None,
+        kept: Callable[[Any], Any] = lambda reference: reference,
     ) -> None:
         self.budget = budget
         self.unbuilt: dict[int, Callable[[Any], None]] = {}
         self._calls = calls
         self._names = names
+        self._kept = kept
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -121,8 +134,12 @@ class Machine:
                 stack.append(self._named(*self._last(2)))
             case "REDUCE":
                 function, arguments = self._last(2)
-                call = self._calls[checked(function, Named).name]
-                stack.append(call(self, *checked(arguments, tuple)))
+                stack.append(self._call(checked(function, Named).name, checked(arguments, tuple)))
+            case "NEWOBJ" if self._names is None:
+                kind, _ = self._last(2)
+                stack.append(Instance(checked(kind, Named)))
+            case "BINPERSID":
+                stack.append(self._kept(*self._last(1)))
             case "BUILD":
                 self._build(*self._last(1))
             case _:
@@ -150,15 +167,24 @@ class Machine:
     def _named(self, module: str, name: str) -> Named:
         # numpy 2 has moved what numpy 1 calls numpy.core.
         full = f"{module}.{name}".replace("numpy.core.", "numpy._core.", 1)
-        if full not in self._calls and full not in self._names:
+        if self._names is not None and full not in {*self._calls, *self._names}:
             raise ValueError(f"it names {full}")
         return Named(full)
 
+    def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        if name not in self._calls:
+            raise ValueError(f"it calls {name}")
+        return self._calls[name](self, *arguments)
+
     def _build(self, state: Any) -> None:
-        build = self.unbuilt.pop(id(self._stack[-1]), None)
-        if build is None:
-            raise ValueError(f"it changes an object of type {type(self._stack[-1]).__name__}")
-        build(state)
+        target = self._stack[-1]
+        build = self.unbuilt.pop(id(target), None)
+        if isinstance(target, Instance):
+            target.state = state
+        elif build is None:
+            raise ValueError(f"it changes an object of type {type(target).__name__}")
+        else:
+            build(state)
 
 
 def checked(value: Any, kind: type[T]) -> T:
