@@ -66,8 +66,9 @@ ClipModelOption = Annotated[
 ClipWeightsOption = Annotated[
     str,
     typer.Option(
-        metavar="TAG|FILE|random",
-        help="Hub tag, local file, or random weights (for tests). Preset scenes: micro-clip.",
+        metavar="TAG|FILE|DIR|random",
+        help="Hub tag; .safetensors or .pt of open_clip; OpenAI's .pt; Hugging Face's folder, file "
+        "or index of parts; or random (for tests). Preset scenes: micro-clip.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Device.")]

@@ -1,6 +1,7 @@
 """CLIP as Hugging Face keeps it: other names, queries, keys and values apart, settings beside.
 
-Source: the names in the files of `CLIPModel`, `model.safetensors` or `pytorch_model.bin`.
+Source: the names in the files of `CLIPModel`, `model.safetensors` or `pytorch_model.bin`; large
+ones are split, and `<name>.index.json` says under "weight_map" which file holds which tensor.
 """
 
 import json
@@ -20,6 +21,8 @@ _FILES = (
     "model.safetensors",
     "open_clip_pytorch_model.bin",
     "pytorch_model.bin",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
 )
 _NAMES = (
     ("vision_model.embeddings.class_embedding", "visual.class_embedding"),
@@ -42,6 +45,7 @@ _NAMES_IN_BLOCKS = (
     (".mlp.fc1.", ".mlp.c_fc."),
     (".mlp.fc2.", ".mlp.c_proj."),
 )
+_ALL_PARTS = "Copy the whole folder."
 _TRANSPOSED = {"visual.proj", "text_projection"}
 _QUERY = re.compile(r"(.*\.attn\.)q_proj\.(weight|bias)")
 
@@ -57,6 +61,24 @@ def weights_in(folder: Path) -> Path | None:
     """Return the weights of a folder in the layout of the hub, if it holds any."""
     files = (folder / name for name in _FILES)
     return next((file for file in files if file.is_file()), None)
+
+
+def parts_of(file: Path) -> list[Path]:
+    """Return the files that hold the weights: those that an index names, else the file itself.
+
+    Raises:
+        BadInput: an index that cannot be read or names no files beside it; all missing are listed.
+    """
+    if not file.name.endswith(".index.json"):
+        return [file]
+    places = _read(file).get("weight_map")
+    names = {*places.values()} if isinstance(places, dict) else set()
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise BadInput(f"{file} names no files of weights beside it.", _ALL_PARTS)
+    parts = [file.with_name(name) for name in sorted(names)]
+    if missing := [part.name for part in parts if not part.is_file()]:
+        raise BadInput(f"{file} names files that are missing: {', '.join(missing)}.", _ALL_PARTS)
+    return parts
 
 
 def settings_beside(file: Path) -> HfSettings | None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gleclip_cli.errors import BadInput, GleclipError, UsageError
-from gleclip_cli.model.hf_layout import settings_beside, weights_in
+from gleclip_cli.model.hf_layout import parts_of, settings_beside, weights_in
 from gleclip_cli.model.hub import architecture, check_activation, fetch, tag_settings
 from gleclip_cli.model.torchscript import is_torchscript, module_classes, read_torchscript
 
@@ -34,7 +34,8 @@ _LAYER = re.compile(r"(.*?\.)(\d+)(\..*)")
 class ClipSource:
     """What is needed to build one CLIP; `file` is None for random weights.
 
-    `mean` and `std` belong to RGB in [0, 1]; `sha256` is that of the weights file.
+    `mean` and `std` belong to RGB in [0, 1]; `sha256` is that of the weights file, or of the
+    hashes of its parts.
     """
 
     name: str
@@ -77,9 +78,18 @@ def find_clip(model: str, weights: str, *, seed: int = 0) -> ClipSource:
         preprocess = tag_settings(model, weights, random=RANDOM)
         check_activation(model, config, weights, bool(preprocess.get("quick_gelu")))
         file = fetch(model, weights, preprocess)
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ClipSource(model, config, *_colours(preprocess), file, digest)
+    return ClipSource(model, config, *_colours(preprocess), file, _digest(parts_of(file)))
+
+
+def _digest(parts: list[Path]) -> str:
+    """Return the hash of a file, or of the hashes of several."""
+    digests = []
+    for part in parts:
+        with part.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    )
 
 
 def _training(file: Path) -> tuple[bool | None, dict[str, Any]]:
@@ -100,9 +110,14 @@ def _colours(preprocess: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[fl
 def read_weights(file: Path) -> dict[str, Tensor]:
     """Return the state dict of a `.safetensors` file, or of a `.pt` of tensors or of TorchScript.
 
+    An index stands for all files that it names.
+
     Raises:
         BadInput: the file holds no such thing; nothing in it is executed.
     """
+    parts = parts_of(file)
+    if parts != [file]:
+        return {name: value for part in parts for name, value in read_weights(part).items()}
     with _reading(file):
         content = _content(file)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):

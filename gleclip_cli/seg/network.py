@@ -75,6 +75,11 @@ def build_network(spec: NetworkSpec, *, pretrained: str = "", seed: int = 0) -> 
     return network
 
 
+def warnings_of(network: SegmentationNetwork) -> tuple[str, ...]:
+    """Return what had to be done to the weights of the CLIP inside, if there is one."""
+    return network.clip.warnings if isinstance(network, ClipDecoder) else ()
+
+
 def load_weights(
     network: SegmentationNetwork, tensors: Mapping[str, Tensor], *, origin: str
 ) -> None:

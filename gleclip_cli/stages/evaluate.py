@@ -150,7 +150,7 @@ class _Evaluation:
         elif self.keeps_predictions:
             image_ids = self._write_predictions(stage, todo, vocabulary.palette)
         elif config.what not in EVALUATE_WHAT:
-            label = self._network()
+            label = self._network(stage)
         image_ids = self._each(
             stage, image_ids, lambda i, gt, loaded: tally.add(i, gt, label(loaded)), "score"
         )
@@ -190,7 +190,7 @@ class _Evaluation:
         """Predict every listed image that is not done; return those that can be scored."""
         config, failed = self.config, set(todo)
         if todo:
-            label = self._network()
+            label = self._network(stage)
             images = prefetched(todo, self._load_image, workers=self.execution.workers)
             for image_id, image in self.progress.each(images, total=len(todo), label="predict"):
                 path = self.run.pred_mask(config.what, config.split, image_id)
@@ -234,12 +234,13 @@ class _Evaluation:
     def _load_image(self, image_id: str) -> NDArray[np.uint8]:
         return self.data.load_image(self.config.split, image_id)
 
-    def _network(self) -> Labeller:
+    def _network(self, stage: Stage) -> Labeller:
         # Only here: open_clip and torchvision double the time to start.
         from gleclip_cli.seg.labeller import labeller
 
         config, device = self.config, pick_device(self.execution.device, self.progress)
-        return labeller(self.run, config.what, device, scales=config.scales, flip=config.flip)
+        scales, flip = config.scales, config.flip
+        return labeller(self.run, config.what, device, scales=scales, flip=flip, warn=stage.warn)
 
 
 def _as_it_is(labels: Labels) -> Labels:

@@ -12,24 +12,27 @@ from gleclip_cli.artifacts.labels import Labels, label_dtype
 from gleclip_cli.artifacts.lines import sha256_of
 from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
-from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, open_stage, require
+from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
 from gleclip_cli.config import Execution, TrainSegConfig
 from gleclip_cli.datasets.transforms import Augment
 from gleclip_cli.datasets.vocabulary import load_vocabulary
-from gleclip_cli.errors import BadInput, MissingInput, UsageError
+from gleclip_cli.errors import MissingInput, UsageError
 from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.model.weights import find_clip
 from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.parallel.processes import Processes, joined
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.resources import clip_files
-from gleclip_cli.seg.batches import AugmentedBatches, Order
-from gleclip_cli.seg.cached import CACHE_LIMIT, CachedBatches, cache_bytes
 from gleclip_cli.seg.clip_decoder import ClipDecoder
+from gleclip_cli.seg.criterion import PixelCriterion
 from gleclip_cli.seg.lesson import Lesson
-from gleclip_cli.seg.network import NetworkSpec, SegmentationNetwork, build_network
+from gleclip_cli.seg.network import NetworkSpec, SegmentationNetwork, build_network, warnings_of
 from gleclip_cli.seg.predict import predict_logits
-from gleclip_cli.seg.train import Batches, Recipe, Trainer, fit
+from gleclip_cli.training.batches import AugmentedBatches, Order
+from gleclip_cli.training.cached import CACHE_LIMIT, CachedBatches, cache_bytes
+from gleclip_cli.training.loop import Batches, Recipe, Trainer, fit
+from gleclip_cli.training.output import BadImages, open_training
 
 _MONITORED = 50
 """Images of the validation split scored once at the end; `evaluate` scores them all."""
@@ -51,25 +54,40 @@ def train_seg(
     """
     if execution.shard[1] > 1:
         raise UsageError("A training cannot be split by --shard.", "Leave out --shard.")
+    with joined(execution.device) as processes:
+        processes.share(config.batch_size)  # refused before anything is read or written
+        manifest = _train(run, config, processes, execution, progress)
+        processes.wait()  # until the main process has written the manifest
+        return manifest if processes.main else load_manifest(run, "train_seg", config.name)
+
+
+def _train(
+    run: RunDir,
+    config: TrainSegConfig,
+    processes: Processes,
+    execution: Execution,
+    progress: Progress,
+) -> Manifest:
     prepared = load_prepared(run)
     inputs = [require(run, "prepare_data", allow_partial=execution.allow_partial)]
     if config.targets == "pseudo":
         inputs.append(require(run, "refine", config.split, allow_partial=execution.allow_partial))
     weights = _weight_hashes(config)
-    with open_stage(
+    with open_training(
         run, "train_seg", config, name=config.name, inputs=inputs, weights=weights,
-        execution=execution, progress=progress,
+        processes=processes, execution=execution, progress=progress,
     ) as stage:  # fmt: skip
-        if stage.dry_run:
+        if execution.dry_run:
             return stage.finish()
         if stage.finished:
             manifest = load_manifest(run, "train_seg", config.name)
         else:
-            manifest = _Training(run, prepared, config, stage, execution, progress).work(
+            manifest = _Training(run, prepared, config, stage, processes, execution, progress).work(
                 inputs[-1], weights
             )
         # Only now: until the manifest stands, a kill must not cost the training.
-        shutil.rmtree(run.training_state(config.name), ignore_errors=True)
+        if processes.main:
+            shutil.rmtree(run.training_state(config.name), ignore_errors=True)
         return manifest
 
 
@@ -82,10 +100,12 @@ class _Training:
         prepared: PreparedData,
         config: TrainSegConfig,
         stage: Stage,
+        processes: Processes,
         execution: Execution,
         progress: Progress,
     ) -> None:
         self._run, self._config, self._stage = run, config, stage
+        self._processes = processes
         self._execution, self._progress = execution, progress
         self._prepared = prepared
         self._classes = load_vocabulary(prepared.vocabulary).class_names
@@ -102,7 +122,7 @@ class _Training:
         """Train from start or saved state to the checkpoint."""
         config, stage = self._config, self._stage
         image_ids = self._image_ids(source)
-        device = pick_device(self._execution.device, self._progress)
+        device = pick_device(self._processes.device, self._progress)
         spec = NetworkSpec(
             arch=config.arch,
             num_classes=len(self._classes),
@@ -111,14 +131,28 @@ class _Training:
             pretrained=bool(config.pretrained),
         )
         network = build_network(spec, pretrained=config.pretrained, seed=config.seed)
-        trainer = Trainer(network, _recipe(config, len(image_ids)), device=device)
+        for warning in warnings_of(network):
+            stage.warn(warning)
+        on_bad = BadImages(
+            stage, self._processes, images=len(image_ids), on_bad=self._execution.on_bad
+        )
+        trainer = Trainer(
+            network,
+            PixelCriterion(network, config.balanced, self._processes.mean),
+            _recipe(config, len(image_ids)),
+            device=device,
+            processes=self._processes,
+        )
         fit(
             trainer,
-            self._batches(network, image_ids),
+            self._batches(network, image_ids, on_bad),
             state_folder=self._run.training_state(config.name),
             log=stage.log,
             progress=self._progress,
         )
+        on_bad.gather()
+        if not self._processes.main:
+            return stage.finish()
         meta = {
             "network": asdict(spec),
             "clip_sha256": weights.get("clip", ""),
@@ -127,7 +161,7 @@ class _Training:
         }
         path = self._run.checkpoint(config.name)
         save_checkpoint(path, network.weights(), meta)
-        stage.note(device=str(device))
+        stage.note(device=str(device), processes=self._processes.count)
         files = (path, path.with_suffix(".json"))
         return stage.finish(*files, steps=trainer.step, images=len(image_ids))
 
@@ -148,18 +182,11 @@ class _Training:
             self._stage.warn(f"{len(listed) - len(usable)} images without a mask are left out.")
         return usable[: self._config.limit]
 
-    def _batches(self, network: SegmentationNetwork, image_ids: list[str]) -> Batches:
+    def _batches(
+        self, network: SegmentationNetwork, image_ids: list[str], on_bad: BadImages
+    ) -> Batches:
         """Cached features where scales are not varied and memory allows, else fresh pictures."""
-        config, told = self._config, set[str]()
-
-        def on_bad(image_id: str, error: Exception) -> None:
-            if image_id not in told:
-                told.add(image_id)
-                with self._stage.item(image_id):
-                    raise error
-            if len(told) == len(image_ids):
-                raise BadInput("No image can be read with its mask.", str(error))
-
+        config, share = self._config, self._processes.share(self._config.batch_size)
         patch = network.patch_size
         crop = max(1, round(config.crop / patch)) * patch
         scales = (min(config.scales), max(config.scales))
@@ -170,11 +197,12 @@ class _Training:
             if needed <= CACHE_LIMIT:
                 cached = CachedBatches(
                     network, image_ids, self._lesson, batch_size=config.batch_size, crop=crop,
-                    flip=config.flip, seed=config.seed, on_bad=on_bad, progress=self._progress,
+                    flip=config.flip, seed=config.seed, on_bad=on_bad, share=share,
+                    progress=self._progress,
                 )  # fmt: skip
                 return cached.steps
         augment = Augment(crop, scales=scales, flip=config.flip, fill=network.fill)
-        order = Order(image_ids, config.batch_size, config.seed)
+        order = Order(image_ids, config.batch_size, config.seed, share)
         workers = self._execution.workers
         return AugmentedBatches(order, self._lesson, augment, on_bad=on_bad, workers=workers).steps
 
@@ -217,5 +245,4 @@ def _recipe(config: TrainSegConfig, images: int) -> Recipe:
         weight_decay=config.weight_decay,
         warmup=config.warmup,
         poly_power=config.poly_power,
-        balanced=config.balanced,
     )

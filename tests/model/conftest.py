@@ -1,5 +1,6 @@
 """CLIP weights in the layouts of others, written independently of the readers."""
 
+import itertools
 import json
 import warnings
 from collections.abc import Callable
@@ -133,6 +134,17 @@ def savers(save_torchscript: SaveTorchScript, to_hugging_face: ToHuggingFace) ->
         (folder / "config.json").write_text(json.dumps({"vision_config": vision}))
         return str(folder)
 
+    def as_hf_parts(clip: Any, folder: Path) -> str:
+        tensors = to_hugging_face(clip.state_dict())
+        parts = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+        places = dict(zip(tensors, itertools.cycle(parts), strict=False))
+        for part in parts:
+            own = {name: value for name, value in tensors.items() if places[name] == part}
+            safetensors.torch.save_file(own, folder / part)
+        index = {"metadata": {"total_size": 1}, "weight_map": places}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        return str(folder)
+
     return {
         "safetensors": as_safetensors,
         "pt": as_pt,
@@ -141,4 +153,5 @@ def savers(save_torchscript: SaveTorchScript, to_hugging_face: ToHuggingFace) ->
         "hf safetensors": as_hf_safetensors,
         "hf bin": as_hf_bin,
         "hf folder": as_hf_folder,
+        "hf parts": as_hf_parts,
     }

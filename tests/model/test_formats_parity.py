@@ -20,6 +20,7 @@ FORMATS = (
     "hf safetensors",
     "hf bin",
     "hf folder",
+    "hf parts",
 )
 
 

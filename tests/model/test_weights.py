@@ -117,6 +117,30 @@ def test_fault_77_hugging_faces_layout_tells_what_is_missing(
         assert f"visual.transformer.resblocks.2.attn.{part}" in caught.value.cause
 
 
+def test_every_part_counts(tiny_clip_json: str, tmp_path: Path, savers: dict[str, Save]) -> None:
+    folder = Path(savers["hf parts"](load_clip(tiny_clip_json, "random", seed=9).clip, tmp_path))
+    first, second = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    before = find_clip(tiny_clip_json, str(folder)).sha256
+    assert find_clip(tiny_clip_json, str(index)).sha256 == before
+    other = load_clip(tiny_clip_json, "random", seed=8).clip
+    (tmp_path / "other").mkdir()
+    savers["hf parts"](other, tmp_path / "other")
+    second.write_bytes((tmp_path / "other" / second.name).read_bytes())
+    assert find_clip(tiny_clip_json, str(folder)).sha256 != before
+    for part in (first, second):
+        part.unlink()
+    with pytest.raises(BadInput, match=f"missing: {first.name}, {second.name}"):
+        find_clip(tiny_clip_json, str(index))
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"weight_map": {"a": "../b.safetensors"}}'])
+def test_an_index_names_files_beside_it(tmp_path: Path, content: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(BadInput, match="names no files of weights beside it"):
+        read_weights(tmp_path / "model.safetensors.index.json")
+
+
 def changed(tiny_clip_json: str, folder: Path, **vision: int) -> str:
     config = json.loads(Path(tiny_clip_json).read_text())
     config["vision_cfg"].update(vision)

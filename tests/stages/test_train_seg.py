@@ -17,15 +17,17 @@ from gleclip_cli.artifacts.maps import save_confidence, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
-from gleclip_cli.config import Execution, TrainSegConfig
+from gleclip_cli.config import EvaluateConfig, Execution, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import IGNORE_INDEX, load_vocabulary
 from gleclip_cli.errors import BadInput, Diverged, MissingInput, OtherSettings, UsageError
+from gleclip_cli.model.clip import load_clip
 from gleclip_cli.progress import Silent
 from gleclip_cli.seg.network import load_network
 from gleclip_cli.seg.predict import predict_logits
-from gleclip_cli.seg.train import Trainer, fit
 from gleclip_cli.stages import train_seg as module
+from gleclip_cli.stages.evaluate import evaluate
 from gleclip_cli.stages.train_seg import train_seg
+from gleclip_cli.training.loop import Trainer, fit
 
 CPU = Execution(device="cpu")
 SPLITS = {"train": ["a boat", "b", "c", "d", "e", "Zwölf"], "val": ["v", "w"]}
@@ -130,6 +132,21 @@ def test_outputs_of_the_stage(run, config):
     assert not run.training_state("seg").exists()
     steps = [event for event in events(run) if event["event"] == "step"]
     assert [event["step"] for event in steps] == [0, 7]
+
+
+def test_fault_80_resized_positions_are_a_warning_wherever_clip_is_built(run, config, tmp_path):
+    weights, larger = tmp_path / "weights.pt", tmp_path / "larger.json"
+    torch.save(load_clip(config.clip_model, "random").clip.state_dict(), weights)
+    content = json.loads(Path(config.clip_model).read_text())
+    content["vision_cfg"]["image_size"] = 48
+    larger.write_text(json.dumps(content))
+    config = replace(config, clip_model=str(larger), clip_weights=str(weights), epochs=1.0)
+    for manifest in (
+        train_seg(run, config, execution=CPU),
+        evaluate(run, EvaluateConfig(), execution=CPU),
+    ):
+        (warning,) = manifest.data["warnings"]
+        assert "position embeddings resized for 48 x 48" in warning
 
 
 def test_it_learns_what_it_is_shown(run, config):
