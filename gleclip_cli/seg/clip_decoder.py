@@ -48,22 +48,28 @@ class ClipDecoder(nn.Module):
         """Return logits at the size of the pictures, which are RGB in [0, 1]."""
         height, width = images.shape[-2:]
         padded = self._pad(images)
-        logits = self.decode(self.features(padded), padded)
+        (features,) = self.features(padded)
+        logits = self.decode(features, padded)
         logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear")
         return logits[..., :height, :width]
 
     def training_logits(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b c h w"]]:
         """Return logits at stride 4; sides are multiples of the patch size."""
-        return [self.decode(self.features(images), images)]
+        (features,) = self.features(images)
+        return [self.decode(features, images)]
 
-    def features(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b l h w d"]:
+    def features(self, images: Float[Tensor, "b 3 H W"]) -> tuple[Float[Tensor, "b l h w d"]]:
         """Return CLIP's tokens of the quarter layers, each standardised over its channels.
 
         Standardised here, so that half precision holds them however large some channels grow.
         """
         outputs = self.clip.block_outputs(self.clip.normalise(images), self.layers)
         stacked = torch.stack(outputs, dim=1).permute(0, 1, 3, 4, 2)
-        return functional.layer_norm(stacked, stacked.shape[-1:])
+        return (functional.layer_norm(stacked, stacked.shape[-1:]),)
+
+    def bytes_per_patch(self) -> int:
+        """Bytes that `features` take per patch, in half precision."""
+        return len(self.layers) * self.clip.width * 2
 
     def decode(
         self, features: Float[Tensor, "b l h w d"], images: Float[Tensor, "b 3 H W"]

@@ -10,7 +10,7 @@ from gleclip_cli.artifacts.maps import load_confidence, load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import PreparedData
 from gleclip_cli.errors import BadInput
-from gleclip_cli.seg.batches import Pair
+from gleclip_cli.training.batches import Pair
 
 
 @dataclass(frozen=True)

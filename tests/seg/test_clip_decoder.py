@@ -28,7 +28,7 @@ def test_padding_has_the_mean_colour(decoder):
 
 def test_features_are_standardised_tokens_of_the_quarter_layers(decoder):
     images = torch.rand(2, 3, 32, 48)
-    features = decoder.features(images)
+    (features,) = decoder.features(images)
     assert decoder.layers == (1, 2, 3, 4)
     assert features.shape == (2, 4, 4, 6, 64)
     outputs = decoder.clip.block_outputs(decoder.clip.normalise(images), [3])
@@ -39,7 +39,7 @@ def test_features_are_standardised_tokens_of_the_quarter_layers(decoder):
 
 def test_forward_is_decode_of_features_enlarged(decoder):
     images = torch.rand(1, 3, 32, 32)
-    coarse = decoder.decode(decoder.features(images), images)
+    coarse = decoder.decode(*decoder.features(images), images)
     assert coarse.shape == (1, 3, 8, 8)
     (trained,) = decoder.training_logits(images)
     assert torch.equal(trained, coarse)
@@ -76,7 +76,7 @@ def test_a_context_layer_reads_the_whole_grid_once_trained():
 
 def test_an_untrained_decoder_is_a_classifier_of_tokens(decoder):
     images = torch.rand(1, 3, 32, 32)
-    features = decoder.features(images)
+    (features,) = decoder.features(images)
     parts = [layer(features[:, i]) for i, layer in enumerate(decoder.project)]
     tokens = decoder.join(functional.gelu(torch.cat(parts, dim=-1)))
     coarse = decoder.classify(tokens).permute(0, 3, 1, 2)

@@ -6,7 +6,7 @@ import torch
 
 from gleclip_cli.datasets.transforms import Augment
 from gleclip_cli.errors import BadInput
-from gleclip_cli.seg.batches import AugmentedBatches, Order, draw_seed
+from gleclip_cli.training.batches import AugmentedBatches, Order, draw_seed
 
 
 def load(image_id: str) -> tuple[np.ndarray, np.ndarray]:
@@ -81,3 +81,18 @@ def test_a_batch_of_bad_images_is_empty():
     order = Order(["bad"], 2, 0)
     lonely = AugmentedBatches(order, load, Augment(8), on_bad=lambda image_id, error: None)
     assert [batch.image_ids for batch in lonely.steps(0, 2)] == [(), ()]
+
+
+def test_shares_make_up_the_batches_of_one_process():
+    ids = [str(i) for i in range(7)]  # divisible by neither batch size nor count
+    augment = Augment(8, scales=(0.5, 2.0))
+
+    def share(rank: int, count: int) -> list:
+        order = Order(ids, 6, 3, (rank, count))
+        return list(AugmentedBatches(order, load, augment, on_bad=refuse).steps(1, 5))
+
+    for whole, *parts in zip(share(0, 1), *(share(r, 3) for r in range(3)), strict=True):
+        for rank, part in enumerate(parts):
+            assert part.image_ids == whole.image_ids[rank::3]
+            assert torch.equal(part.images, whole.images[rank::3])
+            assert torch.equal(part.masks, whole.masks[rank::3])

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
 from gleclip_cli.errors import BadInput
 from gleclip_cli.model.clip import load_clip
-from gleclip_cli.seg.cached import CachedBatches, cache_bytes
 from gleclip_cli.seg.clip_decoder import ClipDecoder
+from gleclip_cli.training.cached import CachedBatches, cache_bytes
 
 SIZES = {"a": (32, 48), "b": (40, 32), "c": (20, 30), "d": (32, 48), "e": (32, 32)}
 
@@ -48,13 +49,14 @@ def test_windows_hold_the_features_of_the_whole_picture(network):
     seen = set()
     for batch in cached(network, "ab").steps(0, 20):
         assert batch.images.shape == (2, 3, 32, 32)
-        assert batch.features.shape == (2, 4, 4, 4, 64)
-        assert batch.features.dtype == torch.float16
+        (grids,) = batch.features
+        assert grids.shape == (2, 4, 4, 4, 64)
+        assert grids.dtype == torch.float16
         for image_id, image, mask, features in zip(
-            batch.image_ids, batch.images, batch.masks, batch.features, strict=True
+            batch.image_ids, batch.images, batch.masks, grids, strict=True
         ):
             whole = torch.from_numpy(load(image_id)[0]).permute(2, 0, 1)[None].float() / 255
-            upright = windows_of(network.features(whole)[0])
+            upright = windows_of(network.features(whole)[0][0])
             found = [
                 (mirrored, place)
                 for mirrored, windows in enumerate((upright, upright.flip(3)))
@@ -72,7 +74,7 @@ def test_cached_logits_are_those_of_a_fresh_forward(network):
     (batch,) = cached(network, "e", flip=False).steps(0, 1)  # one window: the whole picture
     images = batch.images.float() / 255
     (fresh,) = network.training_logits(images)
-    from_cache = network.decode(batch.features.float(), images)
+    from_cache = network.decode(batch.features[0].float(), images)
     assert torch.allclose(from_cache, fresh, atol=2e-3)  # features are kept in half precision
     assert not torch.equal(from_cache, fresh)
 
@@ -89,14 +91,14 @@ def test_steps_are_the_same_from_anywhere(network):
     for a, b in zip(list(batches.steps(0, 6))[4:], cached(network).steps(4, 6), strict=True):
         assert a.image_ids == b.image_ids
         assert torch.equal(a.images, b.images)
-        assert torch.equal(a.features, b.features)
+        assert torch.equal(*a.features, *b.features)
 
 
 def test_size_is_known_before(network):
     total = sum(
         tensor.numel() * tensor.element_size()
         for kept in cached(network)._kept.values()
-        for tensor in (kept.image, kept.mask, kept.features)
+        for tensor in (kept.image, kept.mask, *kept.features)
     )
     assert cache_bytes(network, SIZES.values(), crop=32) == total
 
@@ -106,3 +108,70 @@ def test_67_bad_images_are_told_and_left_out(network):
     batches = cached(network, "axb", on_bad=lambda image_id, error: told.append(image_id))
     assert told == ["x"]
     assert {i for batch in batches.steps(0, 4) for i in batch.image_ids} == {"a", "b"}
+
+
+class GridAndVector(nn.Module):
+    """Features that tell where they come from: mean colours of patches, of patch pairs, of all."""
+
+    patch_size = 8
+    fill = (0, 0, 0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        grid = nn.functional.avg_pool2d(images, 8).permute(0, 2, 3, 1)
+        return grid, torch.stack([grid, -grid], dim=1), images.mean(dim=(2, 3))
+
+    def bytes_per_patch(self) -> int:
+        return 3 * 3 * 2
+
+
+def test_grids_are_cut_and_mirrored_and_vectors_go_along_whole():
+    network = GridAndVector()
+    flips = set()
+    for batch in cached(network, "ab").steps(0, 12):
+        grid, pair, vector = batch.features
+        own = network.features(batch.images.float() / 255)[0]
+        assert torch.allclose(grid.float(), own, atol=1e-3)
+        assert torch.equal(pair, torch.stack([grid, -grid], dim=1))
+        for image_id, image, mean in zip(batch.image_ids, batch.images, vector, strict=True):
+            whole = torch.tensor(load(image_id)[0]).permute(2, 0, 1)
+            assert torch.allclose(mean.float(), whole.float().mean((1, 2)) / 255, atol=1e-3)
+            flips.add(not any((w == image).all() for w in windows_of_picture(whole)))
+    assert flips == {False, True}
+
+
+def windows_of_picture(image: Tensor) -> Tensor:
+    """All crops (n, 3, 32, 32) at whole patches of a picture (3, H, W)."""
+    return image.unfold(1, 32, 8).unfold(2, 32, 8).permute(1, 2, 0, 3, 4).flatten(0, 1)
+
+
+def test_masks_are_exchanged_without_computing_features_again(network, monkeypatch):
+    batches = cached(network)
+    before = list(batches.steps(0, 5))
+    monkeypatch.setattr(network, "features", None)  # would fail if it were called
+    batches.relabel(lambda image_id: load(image_id)[1] + 3)
+    for old, new in zip(before, batches.steps(0, 5), strict=True):
+        assert torch.equal(old.images, new.images)
+        assert torch.equal(*old.features, *new.features)
+        ignored = old.masks == IGNORE_INDEX
+        assert torch.equal(new.masks, torch.where(ignored, old.masks, old.masks + 3))
+    with pytest.raises(ValueError, match="mask of a"):
+        batches.relabel(lambda image_id: np.zeros((4, 4), np.uint8))
+
+
+def test_shares_make_up_the_batches_of_one_process(network):
+    def share(rank: int, count: int) -> list:
+        batches = CachedBatches(
+            network, list("abcde"), load, batch_size=4, crop=32, flip=True, seed=0, on_bad=refuse,
+            share=(rank, count),
+        )  # fmt: skip
+        return list(batches.steps(1, 4))
+
+    for whole, first, second in zip(share(0, 1), share(0, 2), share(1, 2), strict=True):
+        assert whole.image_ids[::2] == first.image_ids
+        assert whole.image_ids[1::2] == second.image_ids
+        assert torch.equal(whole.images[::2], first.images)
+        assert torch.equal(whole.features[0][1::2], second.features[0])

@@ -2,7 +2,7 @@
 
 Everything is a function of seed, step and image id, so that a resumed training, and any number of
 loading processes, see the same pixels. Two sources: `AugmentedBatches` reads pictures again for
-every step; `CachedBatches` keeps frozen CLIP features of every picture in memory.
+every step; `CachedBatches` keeps frozen features of every picture in memory.
 """
 
 import functools
@@ -32,24 +32,40 @@ OnBad = Callable[[str, Exception], None]
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures uint8 (b, 3, H, W), masks (b, H, W), cached features (b, l, h, w, d) or none.
+    """Pictures uint8 (b, 3, H, W), masks (b, H, W), cached features as `cached.Cacheable` or none.
 
-    A batch is empty when none of its images can be read.
+    Of several processes, each has its share of a batch. A batch is empty when none of its images
+    can be read.
     """
 
     image_ids: tuple[str, ...]
     images: Tensor
     masks: Tensor
-    features: Tensor | None = None
+    features: tuple[Tensor, ...] | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        features = self.features and tuple(part.to(device) for part in self.features)
+        return Batch(self.image_ids, self.images.to(device), self.masks.to(device), features)
 
 
 @dataclass(frozen=True)
 class Order:
-    """Which images each step sees: one shuffled pass after the other, seeded, without end."""
+    """Which images each step sees: one shuffled pass after the other, seeded, without end.
+
+    `share`: (rank, count) of the processes that divide every batch of `batch_size` images; the
+    count divides the size.
+    """
 
     image_ids: Sequence[str]
     batch_size: int
     seed: int
+    share: tuple[int, int] = (0, 1)
+
+    @property
+    def share_size(self) -> int:
+        """Images of a batch that are this process's."""
+        return self.batch_size // self.share[1]
 
     def draw(self, position: int) -> tuple[str, int]:
         """Return image id and augmentation seed of a place in that stream."""
@@ -59,8 +75,9 @@ class Order:
         return image_id, draw_seed(self.seed, epoch, image_id)
 
     def positions(self, first_step: int, last_step: int) -> range:
-        """Return the places that belong to the steps from first to before last."""
-        return range(first_step * self.batch_size, last_step * self.batch_size)
+        """Return this process's places among those of the steps from first to before last."""
+        rank, count = self.share
+        return range(first_step * self.batch_size + rank, last_step * self.batch_size, count)
 
 
 @functools.lru_cache(maxsize=2)  # a batch may lie across two passes
@@ -119,7 +136,7 @@ class AugmentedBatches:
         """Yield the batches of the steps from `first` to before `last`."""
         loader = DataLoader(
             _Draws(self._order, self._order.positions(first, last), self._load, self._augment),
-            batch_size=self._order.batch_size,
+            batch_size=self._order.share_size,
             num_workers=self._workers,
             multiprocessing_context="spawn" if self._workers else None,
             collate_fn=list,

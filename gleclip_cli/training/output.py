@@ -1,0 +1,74 @@
+"""The output of a training in several processes: one of them writes, all know what was bad."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import Stage, open_stage
+from gleclip_cli.config import Execution
+from gleclip_cli.errors import BadInput
+from gleclip_cli.parallel.processes import Processes
+
+
+@contextmanager
+def open_training(
+    run: RunDir,
+    stage: str,
+    config: Any,
+    *,
+    processes: Processes,
+    execution: Execution,
+    **options: Any,
+) -> Iterator[Stage]:
+    """Open the output folder as `open_stage` does: the main process for writing, others to look.
+
+    A stage that only looks drops what it is told.
+
+    Raises:
+        OtherSettings: the folder holds output of other settings and `overwrite` is off.
+        EnvironmentFault: somebody else is writing there, or it cannot be written.
+    """
+    if not processes.main:
+        processes.wait()  # until the main process has claimed the folder
+        execution = replace(execution, dry_run=True)
+    with open_stage(run, stage, config, execution=execution, **options) as opened:
+        if processes.main:
+            processes.wait()
+        yield opened
+
+
+class BadImages:
+    """Images that cannot be read: recorded once, or the end, as `on_bad` says.
+
+    `images`: how many there are; a training without any that can be read is refused.
+    """
+
+    def __init__(self, stage: Stage, processes: Processes, *, images: int, on_bad: str) -> None:
+        self._stage, self._processes = stage, processes
+        self._images, self._stops = images, on_bad == "stop"
+        self._told: dict[str, Exception] = {}
+
+    def __call__(self, image_id: str, error: Exception) -> None:
+        """Take note of an image that has failed with `error`.
+
+        Raises:
+            BadInput: `on_bad` is stop, or no image is left.
+        """
+        if image_id in self._told:
+            return
+        self._told[image_id] = error
+        if self._processes.main:
+            with self._stage.item(image_id):
+                raise error
+        elif self._stops:
+            raise error
+        if len(self._told) == self._images:
+            raise BadInput("No image can be read with its mask.", str(error))
+
+    def gather(self) -> None:
+        """Take note of what the other processes have met; all call this."""
+        for told in self._processes.gather(self._told):
+            for image_id, error in told.items():
+                self(image_id, error)
