@@ -7,6 +7,7 @@ it, because the first run of a process also pays for loading the libraries.
 
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from gleclip_cli import pipeline
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.config import Execution, PrepareDataConfig, TrainSegConfig
-from gleclip_cli.datasets.readers import read_source
+from gleclip_cli.datasets.readers import read_source, reading_once
 from gleclip_cli.errors import GleclipError, MissingInput
 from gleclip_cli.progress import SILENT, Progress
 
@@ -57,7 +58,20 @@ def plan(
     Raises:
         BadInput, UsageError: the data set cannot be read at all.
     """
-    splits, done = _splits(run, configs["prepare-data"]), _finished(run, configs, executions)
+    with reading_once():
+        return _plan(run, configs, executions, progress)
+
+
+def _plan(
+    run: RunDir,
+    configs: Mapping[str, Any],
+    executions: Mapping[str, Execution],
+    progress: Progress,
+) -> Plan:
+    started = time.monotonic()
+    splits = _splits(run, configs["prepare-data"])
+    reading = time.monotonic() - started
+    done = _finished(run, configs, executions)
     probes: list[dict[str, tuple[float, float]]] = []
     if len(done) < len(pipeline.steps(configs)):
         try:
@@ -72,6 +86,8 @@ def plan(
         else _estimate(step, splits, *(probes[1:] if len(probes) == 3 else ({}, {})))
         for step in pipeline.steps(configs)
     ]
+    if steps[0].seconds:  # the probes did not read the data set again
+        steps[0] = replace(steps[0], seconds=steps[0].seconds + reading)
     place = next(folder for folder in (run.root, *run.root.absolute().parents) if folder.exists())
     return Plan(steps, shutil.disk_usage(place).free)
 

@@ -16,6 +16,7 @@ from gleclip_cli.config import (
     RefineConfig,
     TrainSegConfig,
 )
+from gleclip_cli.datasets import readers
 from gleclip_cli.errors import EnvironmentFault
 from gleclip_cli.plan import plan
 
@@ -74,7 +75,9 @@ def test_without_weights_images_are_counted_and_times_unknown(
     assert all(step.seconds is None and step.size is None for step in steps)
 
 
-def test_a_real_probe_of_every_step(tiny_voc: Path, tiny_clip_json: str, tmp_path: Path) -> None:
+def test_a_real_probe_of_every_step(
+    tiny_voc: Path, tiny_clip_json: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip: dict[str, Any] = {"clip_model": tiny_clip_json, "clip_weights": "random"}
     configs = {
         "prepare-data": PrepareDataConfig(dataset="voc", data=str(tiny_voc)),
@@ -83,7 +86,13 @@ def test_a_real_probe_of_every_step(tiny_voc: Path, tiny_clip_json: str, tmp_pat
         "train-seg": TrainSegConfig(**clip, arch="clip-decoder", epochs=1.0, batch_size=2, crop=32),
         "evaluate": EvaluateConfig(),
     }
+    read: list[object] = []
+    own = readers.READERS["voc"]
+    monkeypatch.setitem(
+        readers.READERS, "voc", lambda *words, **limit: read.append(words) or own(*words, **limit)
+    )
     made = plan(RunDir(tmp_path / "run"), configs, EXECUTIONS)
+    assert len(read) == 1
     assert [step.images for step in made.steps] == [4, 3, 3, 3, 3, 3, 1]
     assert all(step.seconds and step.seconds > 0 for step in made.steps)
     assert all(step.size and step.size > 0 for step in made.steps)

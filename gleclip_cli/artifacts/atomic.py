@@ -107,7 +107,7 @@ def as_fault(error: OSError, path: Path, size: int | None = None) -> OSError | E
     if error.errno in _REFUSED:
         return EnvironmentFault(
             f"Cannot write {place}: {error.strerror}.",
-            "Make the folder writable or choose another --run.",
+            "Make the folder writable, or name another one.",
         )
     return error
 

@@ -64,7 +64,7 @@ class FolderLock:
             except OSError as error:
                 raise EnvironmentFault(
                     f"Cannot write in {printable(self._path.parent)}: {error.strerror}.",
-                    "Make the folder writable or choose another --run.",
+                    "Make the folder writable, or name another one.",
                 ) from error
             try:
                 _lock(descriptor, shared=self._shared, wait=self._wait)

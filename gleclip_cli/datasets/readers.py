@@ -1,6 +1,9 @@
 """The layouts that can be read, by the name that `--dataset` gives them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 
 from gleclip_cli.config import PrepareDataConfig
@@ -18,6 +21,19 @@ READERS: dict[str, Callable[..., Source]] = {
 """Each is called with the folder, the class table asked for (or None) and `limit=`."""
 
 
+_SHARED: ContextVar[dict[PrepareDataConfig, Source] | None] = ContextVar("_SHARED", default=None)
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """While this lasts, a data set is read the first time only; limits then cut what was read."""
+    token = _SHARED.set({})
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
 def read_source(config: PrepareDataConfig) -> Source:
     """Read what the files of a data set say; `limit` ids of every split at most.
 
@@ -25,6 +41,16 @@ def read_source(config: PrepareDataConfig) -> Source:
         BadInput: the folder does not hold that layout.
         UsageError: a list names no image, or a class table contradicts itself.
     """
+    shared = _SHARED.get()
+    if shared is None:
+        return _read(config)
+    unlimited = replace(config, limit=None)
+    if unlimited not in shared:
+        shared[unlimited] = _read(config)
+    return shared[unlimited].first(config.limit)
+
+
+def _read(config: PrepareDataConfig) -> Source:
     classes = read_vocabulary(Path(config.classes).expanduser()) if config.classes else None
     data = Path(config.data).expanduser()
     return READERS[config.dataset](data, classes, limit=config.limit)

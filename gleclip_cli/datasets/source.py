@@ -44,6 +44,22 @@ class Source:
         """Ids of all splits, sorted, each once."""
         return sorted(set().union(*self.splits.values()))
 
+    def first(self, limit: int | None) -> "Source":
+        """Return the first `limit` ids of every split and what belongs to them."""
+        splits = {split: ids[:limit] for split, ids in self.splits.items()}
+        kept = set().union(*splits.values())
+        return replace(
+            self,
+            splits=splits,
+            labels={name: ids for name, ids in self.labels.items() if name in kept},
+            pictures=[picture for picture in self.pictures if picture.image_id in kept],
+            problems=tuple(
+                problem
+                for problem in self.problems
+                if problem.structural or problem.image_id in {"", *kept}
+            ),
+        )
+
 
 @dataclass(frozen=True)
 class DataIndex:
