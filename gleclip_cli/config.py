@@ -10,8 +10,15 @@ from typing import Any
 from gleclip_cli.errors import UsageError
 
 DATASETS = ("scenes", "voc", "coco", "folder")
-CAM_METHODS = ("clip-es", "similarity")
+CAM_METHODS = ("gle-clip", "clip-es", "similarity")
+CAA_THRESHOLDS = {"gle-clip": 0.7, "clip-es": 0.4, "similarity": 0.88}
+"""Share of a map's maximum that opens a box; stretched similarities are high nearly everywhere."""
+
 CALIBRATIONS = ("none", "maskclip", "svc")
+BCA = ("both", "t2p", "p2t", "off")
+DAF = ("dynamic", "fixed", "local", "global")
+DAF_PROJECTIONS = ("dynamic", "static", "off")
+DAF_FUSIONS = ("score", "embed")
 TEXTS = ("plain", "synonyms", "enriched")
 REFINE_STEPS = ("caa", "par", "crf")
 CRF_PRESETS = ("deeplab", "afa", "irn", "psa")
@@ -88,15 +95,88 @@ class PrepareDataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainCamConfig:
+    """How GLE-CLIP is trained from image-level labels.
+
+    Parts: `gd` and its most `gd_levels` (patch stride, half of it ...), `bca` and its layers, `daf`
+    with its projection and fusion. Teacher: maps become pseudo labels by CAA (`caa_threshold`, a
+    share of the maximum) and `teacher_steps`; after each of `rounds` they are made anew by what
+    was learned, with the `gate`. `epochs` counts passes over the split in all rounds together;
+    `warmup` is a share of them (0 to 1). A loss of weight 0 is not computed.
+    """
+
+    split: str = "train"
+    val_split: str = "val"
+    clip_model: str = "ViT-B-16-quickgelu"
+    clip_weights: str = "openai"
+    calibration: str = "svc"
+    texts: str = "synonyms"
+    background_texts: bool = True
+    gd: bool = True
+    gd_levels: int = 3
+    bca: str = "both"
+    bca_layers: int = 2
+    daf: str = "dynamic"
+    daf_projection: str = "dynamic"
+    daf_fusion: str = "score"
+    caa: bool = True
+    caa_threshold: float = 0.7
+    gate: bool = True
+    teacher_steps: tuple[str, ...] = ("par",)
+    rounds: int = 2
+    epochs: float = 11.0
+    batch_size: int = 4
+    crop: int = 320
+    flip: bool = True
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    poly_power: float = 1.0
+    loss_seg: float = 1.0
+    loss_pairs: float = 0.1
+    loss_presence: float = 0.0
+    loss_text: float = 0.0
+    loss_area: float = 0.0
+    loss_variation: float = 0.0
+    seed: int = 0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _choice("--calibration", self.calibration, CALIBRATIONS)
+        _choice("--texts", self.texts, TEXTS)
+        _choice("--bca", self.bca, BCA)
+        _choice("--daf", self.daf, DAF)
+        _choice("--daf-projection", self.daf_projection, DAF_PROJECTIONS)
+        _choice("--daf-fusion", self.daf_fusion, DAF_FUSIONS)
+        for step in self.teacher_steps:
+            _choice("--teacher-steps", step, tuple(s for s in REFINE_STEPS if s != "caa"))
+        for name in ("gd_levels", "bca_layers", "rounds", "epochs", "batch_size", "crop"):
+            option = f"--{name.replace('_', '-')}"
+            value = getattr(self, name)
+            _require(value > 0, f"{option} is {value}.", "Use a positive number.")
+        losses = [getattr(self, f.name) for f in fields(self) if f.name.startswith("loss_")]
+        _require(
+            min(losses) >= 0 and max(losses) > 0,
+            f"The weights of the losses are {losses}.",
+            "Use 0 or more, and more than 0 for at least one.",
+        )
+        _fraction("--caa-threshold", self.caa_threshold)
+        _fraction("--warmup", self.warmup)
+        _positive_limit(self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenCamConfig:
     """How class activation maps are made from images and image-level labels.
 
     `texts`: bare class names, the class table's prompts, or these with its attributes mixed in.
-    `caa_threshold` is the share of the maximum above which a map opens a box (0 to 1).
+    `caa_threshold` is the share of the maximum above which a map opens a box (0 to 1), None: that
+    of the method. `labels` none: the tags are not looked at, every class may be anywhere.
     """
 
     split: str = "train"
-    method: str = "clip-es"
+    method: str = "gle-clip"
+    labels: str = "given"
     clip_model: str = "ViT-B-16-quickgelu"
     clip_weights: str = "openai"
     scales: tuple[float, ...] = (1.0,)
@@ -105,13 +185,19 @@ class GenCamConfig:
     texts: str = "synonyms"
     background_texts: bool = True
     caa: bool = True
-    caa_threshold: float = 0.4
+    caa_threshold: float | None = None
     parity: bool = False
     precision: str = "fp32"
     limit: int | None = None
 
     def __post_init__(self) -> None:
         _choice("--method", self.method, CAM_METHODS)
+        _choice("--labels", self.labels, ("given", "none"))
+        _require(
+            self.labels == "given" or self.method == "gle-clip",
+            f"--method {self.method} needs the labels of the images.",
+            "Use --labels none with --method gle-clip.",
+        )
         _choice("--calibration", self.calibration, CALIBRATIONS)
         _choice("--texts", self.texts, TEXTS)
         _choice("--precision", self.precision, ("fp32", "bf16", "fp16"))
@@ -120,8 +206,15 @@ class GenCamConfig:
             f"--scales is {list(self.scales)}.",
             "Give one or more positive numbers.",
         )
-        _fraction("--caa-threshold", self.caa_threshold)
+        if self.caa_threshold is not None:
+            _fraction("--caa-threshold", self.caa_threshold)
         _positive_limit(self.limit)
+
+    @property
+    def box_threshold(self) -> float:
+        """The share of the maximum that opens a box."""
+        given = self.caa_threshold
+        return CAA_THRESHOLDS[self.method] if given is None else given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +341,7 @@ def _positive_limit(limit: int | None) -> None:
 
 STAGE_CONFIGS: dict[str, type[Any]] = {
     "prepare-data": PrepareDataConfig,
+    "train-cam": TrainCamConfig,
     "gen-cam": GenCamConfig,
     "refine": RefineConfig,
     "train-seg": TrainSegConfig,
@@ -268,14 +362,14 @@ _DECODER: dict[str, Any] = {
 
 _SCENES: dict[str, dict[str, Any]] = {
     "prepare-data": {"dataset": "scenes"},
-    # the best training-free rung on train; the views of micro-CLIP's training are half as large
-    "gen-cam": {
+    "train-cam": {
         **_MICRO_CLIP,
-        "method": "similarity",
-        "caa_threshold": 0.88,
-        "scales": (0.5, 1.0),
-        "flip": True,
+        "crop": 160,
+        "batch_size": 8,
+        "learning_rate": 2e-3,
+        "epochs": 6.0,
     },
+    "gen-cam": _MICRO_CLIP,
     "train-seg": {**_MICRO_CLIP, **_DECODER, "epochs": 8.0, "crop": 224},
 }
 
@@ -284,11 +378,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "scenes-quick": {
         **_SCENES,
         "prepare-data": {"dataset": "scenes", "train_images": 120, "val_images": 60},
+        "train-cam": {**_SCENES["train-cam"], "epochs": 10.0},
         "train-seg": {**_SCENES["train-seg"], "epochs": 10.0},
     },
     # trainaug as published; without SBD, train takes its place (`cli.settings`)
     "voc": {
         "prepare-data": {"dataset": "voc"},
+        "train-cam": {"split": TRAINAUG},
         "gen-cam": {"split": TRAINAUG},
         "refine": {"split": TRAINAUG},
         "train-seg": {"split": TRAINAUG, "scales": (0.5, 1.5)},

@@ -18,9 +18,13 @@ from gleclip_cli.config import (
     Execution,
     GenCamConfig,
     PrepareDataConfig,
+    TrainCamConfig,
 )
 from gleclip_cli.errors import MissingInput
 from gleclip_cli.progress import SILENT, Progress
+
+_SHARED = ("clip_model", "clip_weights", "texts", "background_texts")
+"""What maps by GLE-CLIP have in common with its training."""
 
 Step = tuple[str, Any]
 """Command and configuration."""
@@ -74,23 +78,39 @@ def gen_cam(
     config: GenCamConfig,
     *,
     prepare: Callable[[], PrepareDataConfig] | None = None,
+    train: Callable[[], TrainCamConfig] | None = None,
     execution: Execution = Execution(),
     progress: Progress = SILENT,
 ) -> Manifest:
-    """Make activation maps; if the image lists are missing, prepare the data first.
+    """Make activation maps; what they are made from is made first if it is missing.
 
-    `prepare` tells how, and is asked only then; without it missing lists are an error.
+    `prepare` and `train` tell how, and are asked only then; without them it is an error. A model
+    that is trained here has the CLIP and the texts of `config`.
     """
-    if prepare is not None:
-        try:
-            load_manifest(run, "prepare_data")
-        except MissingInput:
-            progress.say(f"{run.root} has no image lists: preparing them first.")
-            first = replace(execution, on_bad="stop", shard=(0, 1))
-            manifest = _stage("prepare-data")(run, prepare(), execution=first, progress=progress)
-            if execution.dry_run:
-                return manifest
+    first = replace(execution, shard=(0, 1), overwrite=False)
+    if prepare is not None and not _exists(run, "prepare_data"):
+        progress.say(f"{run.root} has no image lists: preparing them first.")
+        careful = replace(first, on_bad="stop")
+        manifest = _stage("prepare-data")(run, prepare(), execution=careful, progress=progress)
+        if execution.dry_run:
+            return manifest
+    if train is not None and config.method == "gle-clip" and not _exists(run, "train_cam"):
+        progress.say(f"{run.root} has no trained GLE-CLIP: training it first.")
+        shared = {name: getattr(config, name) for name in _SHARED}
+        manifest = _stage("train-cam")(
+            run, replace(train(), **shared), execution=first, progress=progress
+        )
+        if execution.dry_run:
+            return manifest
     return _stage("gen-cam")(run, config, execution=execution, progress=progress)
+
+
+def _exists(run: RunDir, stage: str) -> bool:
+    try:
+        load_manifest(run, stage)
+    except MissingInput:
+        return False
+    return True
 
 
 def label(step: Step) -> str:
@@ -111,8 +131,10 @@ def steps(configs: Mapping[str, Any]) -> list[Step]:
         TRAIN if configs[command].split == TRAINAUG else configs[command].split
         for command in ("gen-cam", "refine")
     )
+    trained = configs["gen-cam"].method == "gle-clip"
     return [
         ("prepare-data", configs["prepare-data"]),
+        *([("train-cam", configs["train-cam"])] if trained else []),
         ("gen-cam", configs["gen-cam"]),
         ("evaluate", replace(score, what="cam", split=cams)),
         ("refine", configs["refine"]),
@@ -160,6 +182,10 @@ def _stage(command: str) -> Callable[..., Manifest]:
         from gleclip_cli.stages.prepare_data import prepare_data
 
         return prepare_data
+    if command == "train-cam":
+        from gleclip_cli.stages.train_cam import train_cam
+
+        return train_cam
     if command == "gen-cam":
         from gleclip_cli.stages.gen_cam import gen_cam
 

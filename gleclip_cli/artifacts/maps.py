@@ -34,6 +34,7 @@ __all__ = [
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LARGEST_ARRAY = 2**30
 _ROUNDING = 1e-3
+_SEEN = 0.05
 _REDO = "Delete it and run the command that made it again."
 
 
@@ -48,6 +49,11 @@ class Cam:
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     size: tuple[int, int]
+
+    def seen(self) -> "Cam":
+        """Only the classes whose score reaches 5 % somewhere: for maps of all classes."""
+        kept = self.scores.max(axis=(1, 2), initial=0) >= _SEEN
+        return Cam(self.scores[kept], self.class_ids[kept], self.size)
 
     def with_background(self, background: NDArray[np.float32]) -> NDArray[np.float32]:
         """Prepend the background score (h, w): (1 + k, h, w)."""

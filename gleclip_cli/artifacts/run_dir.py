@@ -38,6 +38,19 @@ class RunDir:
         """Embeddings of texts; `key`: the hash of what they were made from."""
         return self.root / "cache" / "texts" / f"{key}.safetensors"
 
+    def cam_checkpoint(self) -> Path:
+        """Weights of GLE-CLIP."""
+        return self.output("train_cam") / "checkpoint.safetensors"
+
+    def cam_training_state(self) -> Path:
+        """Folder of the state from which the training of GLE-CLIP resumes."""
+        return self.output("train_cam") / "state"
+
+    def teacher_mask(self, number: int, image_id: str) -> Path:
+        """Label image that the training of GLE-CLIP learns from in one of its rounds."""
+        folder = self.cam_training_state() / f"teacher-{number}"
+        return folder / f"{safe_name(image_id)}.png"
+
     def cam(self, split: str, image_id: str) -> Path:
         """Maps of one image; 256 folders keep directories small."""
         first = hashlib.sha256(os.fsencode(image_id)).hexdigest()[:2]

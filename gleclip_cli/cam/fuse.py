@@ -44,8 +44,13 @@ def min_max(maps: Float[Tensor, "k h w"], *, parity: bool = False) -> Float[Tens
     return maps
 
 
-def fuse(views: Sequence[Float[Tensor, "k _h _w"]]) -> Float[Tensor, "k h w"]:
-    """Return the mean of all views on the finest grid (bilinear, half-pixel centres) in [0, 1]."""
+def fuse(
+    views: Sequence[Float[Tensor, "k _h _w"]], *, stretched: bool = True
+) -> Float[Tensor, "k h w"]:
+    """Return the mean of all views on the finest grid (bilinear, half-pixel centres) in [0, 1].
+
+    `stretched`: the mean reaches from 0 to 1 again, as every view does.
+    """
     finest = max((view.shape[1:] for view in views), key=lambda grid: grid[0] * grid[1])
     enlarged = [
         view
@@ -55,4 +60,7 @@ def fuse(views: Sequence[Float[Tensor, "k _h _w"]]) -> Float[Tensor, "k h w"]:
         )[0]
         for view in views
     ]
-    return enlarged[0] if len(enlarged) == 1 else min_max(torch.stack(enlarged).mean(dim=0))
+    if len(enlarged) == 1:
+        return enlarged[0]
+    mean = torch.stack(enlarged).mean(dim=0)
+    return min_max(mean) if stretched else mean

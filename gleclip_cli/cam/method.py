@@ -1,64 +1,72 @@
-"""A configured way from pictures to maps: texts and network at hand, one call per batch."""
+"""From a picture to its maps: views at several scales and mirrored, each by one method, fused."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gleclip_cli.cam.fuse import fuse, min_max, view_grid
-from gleclip_cli.cam.gradcam import gradcams
-from gleclip_cli.cam.similarity import similarity_maps
+from gleclip_cli.cam.fuse import fuse, view_grid
+from gleclip_cli.cam.grounded import Grounded
 from gleclip_cli.cam.texts import Embed, wording_of
+from gleclip_cli.cam.training_free import TrainingFree
 from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.model.clip import FrozenClip
+from gleclip_cli.model.gleclip import GLECLIP
 from gleclip_cli.model.texts import text_embeddings
-from gleclip_cli.refine.affinity import caa
-
-_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 Views = tuple[NDArray[np.uint8], ...]
 """One image at every scale, uint8 (H, W, 3), whole patches."""
 
 
-class CamMethod:
-    """Makes the maps of a batch of images whose views have equal sizes; encodes texts once."""
+class ViewMaps(Protocol):
+    """Makes the maps of a batch of images in one view.
 
-    def __init__(
-        self,
-        config: GenCamConfig,
-        clip: FrozenClip,
-        vocabulary: Vocabulary,
-        *,
-        embed: Embed = text_embeddings,
-    ) -> None:
-        wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
-        self.config = config
-        self.clip = clip
-        self.texts = embed(clip, wording)
-        self._num_classes = len(vocabulary.classes)
+    `stretched`: each map reaches from 0 to 1, and so does their mean over views.
+    """
+
+    @property
+    def clip(self) -> FrozenClip:
+        """The network that reads the images."""
+
+    @property
+    def stretched(self) -> bool:
+        """Whether maps reach from 0 to 1."""
+
+    def __call__(
+        self, images: UInt8[Tensor, "b 3 H W"], class_ids: Sequence[Sequence[int]], /
+    ) -> list[Float[Tensor, "k h w"]]:
+        """Return the maps of each image, in the order of its class ids."""
+
+
+class CamMethod:
+    """Makes the maps of a batch of images whose views have equal sizes."""
+
+    def __init__(self, view: ViewMaps, *, scales: Sequence[float], flip: bool) -> None:
+        self.clip = view.clip
+        self.device = view.clip.mean.device
+        self._view = view
+        self._scales = tuple(scales)
+        self._flip = flip
 
     def prepare(self, image: NDArray[np.uint8]) -> Views:
         """Return the image at every scale: bicubic, antialiased, sides rounded up to patches."""
         patch = self.clip.patch_size
-        return tuple(
-            resize_to_patches(image, view_grid(image.shape[:2], scale=scale, patch=patch), patch)
-            for scale in self.config.scales
-        )
+        return tuple(resize_to_patches(image, grid, patch) for grid in self.grids(image.shape[:2]))
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the grid (h, w) that the maps of an image of `size` (H, W) have."""
+        """Return the patches (h, w) of the largest view of an image of `size` (H, W)."""
         return max(self.grids(size), key=lambda grid: grid[0] * grid[1])
 
     def grids(self, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """Return the grid of every scale; images with the same ones fit into one batch."""
         patch = self.clip.patch_size
-        return tuple(view_grid(size, scale=scale, patch=patch) for scale in self.config.scales)
+        return tuple(view_grid(size, scale=scale, patch=patch) for scale in self._scales)
 
     @torch.no_grad()
     def __call__(
@@ -67,70 +75,38 @@ class CamMethod:
         """Return the maps (k, h, w) in [0, 1] of each image, in the order of its class ids."""
         views: list[list[Tensor]] = [[] for _ in images]
         for pictures in zip(*images, strict=True):
-            batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-            batch = batch.to(self.texts.device)
-            for flipped in (False, True) if self.config.flip else (False,):
+            batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self.device)
+            for flipped in (False, True) if self._flip else (False,):
                 maps = self._view(batch.flip(-1) if flipped else batch, class_ids)
                 for own, of_image in zip(views, maps, strict=True):
                     own.append(of_image.flip(-1) if flipped else of_image)
-        return [fuse(own).cpu().numpy() for own in views]
+        stretched = self._view.stretched
+        return [fuse(own, stretched=stretched).cpu().numpy() for own in views]
 
-    def _view(
-        self, images: UInt8[Tensor, "b 3 H W"], class_ids: Sequence[Sequence[int]]
-    ) -> list[Float[Tensor, "k h w"]]:
-        """Return the normalised maps of each image in one view."""
-        config, clip = self.config, self.clip
-        gradient = config.method == "clip-es"
-        with self._arithmetic():
-            features = clip(
-                clip.normalise(images),
-                calibration="none" if gradient else config.calibration,
-                parity=config.parity,
-            )
-        competing = self._competing(class_ids)
-        pairs = [(image, i - 1) for image, ids in enumerate(class_ids) for i in ids]
-        index = torch.tensor(pairs, device=images.device).reshape(-1, 2)
-        of_image, of_class = index[:, 0], index[:, 1]
-        if gradient:
-            flat = gradcams(clip, features.last, self.texts, competing, of_image, of_class)
-            raw = flat.reshape(len(flat), *features.dense.shape[-2:])
-        else:
-            raw = similarity_maps(clip, features.dense, self.texts, competing)[of_image, of_class]
-        parts = torch.split(raw, [len(ids) for ids in class_ids])
-        return [
-            self._spread(min_max(maps, parity=config.parity), attention)
-            for maps, attention in zip(parts, features.attention, strict=True)
-        ]
 
-    def _spread(
-        self, maps: Float[Tensor, "k h w"], attention: Float[Tensor, "l n n"]
-    ) -> Float[Tensor, "k h w"]:
-        if not self.config.caa:
-            return maps
-        parity = self.config.parity
-        threshold = self.config.caa_threshold
-        refined = caa(attention.mean(dim=0), maps, threshold=threshold, parity=parity)
-        return min_max(refined, parity=parity)
+def training_free(
+    config: GenCamConfig,
+    clip: FrozenClip,
+    vocabulary: Vocabulary,
+    *,
+    embed: Embed = text_embeddings,
+) -> CamMethod:
+    """Return a method that needs no training; texts are encoded here, once."""
+    wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
+    view = TrainingFree(config, clip, embed(clip, wording), len(vocabulary.classes))
+    return CamMethod(view, scales=config.scales, flip=config.flip)
 
-    def _competing(self, class_ids: Sequence[Sequence[int]]) -> Bool[Tensor, "b c"]:
-        """Mark the texts in each image's softmax: its own classes and all backgrounds (CLIP-ES).
 
-        Without backgrounds all classes compete: a class alone would have probability 1 everywhere.
-        """
-        mask = torch.zeros(len(class_ids), len(self.texts), dtype=torch.bool)
-        mask[:, self._num_classes :] = True
-        for row, ids in zip(mask, class_ids, strict=True):
-            row[[i - 1 for i in ids]] = True
-        if not self.config.background_texts:
-            mask[:] = True
-        return mask.to(self.texts.device)
-
-    def _arithmetic(self) -> AbstractContextManager[object]:
-        device = self.texts.device.type
-        half = _HALF.get(self.config.precision)
-        if half is None or device != "cuda":  # half precision on a CPU is slower, not faster
-            return nullcontext()
-        return torch.autocast(device, dtype=half)
+def trained(config: GenCamConfig, model: GLECLIP) -> CamMethod:
+    """Return the method of a trained model."""
+    view = Grounded(
+        model,
+        spread=config.caa,
+        threshold=config.box_threshold,
+        labelled=config.labels == "given",
+        precision=config.precision,
+    )
+    return CamMethod(view, scales=config.scales, flip=config.flip)
 
 
 def resize_to_patches(

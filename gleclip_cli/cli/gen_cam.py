@@ -22,6 +22,9 @@ def gen_cam(
     method: Annotated[
         str, typer.Option(metavar="|".join(CAM_METHODS), help="How maps are made.")
     ] = DEFAULTS.method,
+    labels: Annotated[
+        str, typer.Option(metavar="given|none", help="Use the tags, or look for all classes.")
+    ] = DEFAULTS.labels,
     clip_model: options.ClipModelOption = DEFAULTS.clip_model,
     clip_weights: options.ClipWeightsOption = DEFAULTS.clip_weights,
     scales: options.ScalesOption = list(map(str, DEFAULTS.scales)),
@@ -47,7 +50,12 @@ def gen_cam(
     caa: Annotated[
         bool, typer.Option("--caa/--no-caa", help="Spread maps along CLIP's attention.")
     ] = DEFAULTS.caa,
-    caa_threshold: options.CaaThresholdOption = DEFAULTS.caa_threshold,
+    caa_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1", help="Share of a map's maximum that opens a box. Default: the method's."
+        ),
+    ] = DEFAULTS.caa_threshold,
     parity: Annotated[
         bool,
         typer.Option("--parity/--no-parity", help="Repeat the published CLIP-ES to the letter."),
@@ -72,8 +80,8 @@ def gen_cam(
 ) -> None:
     """Make one class activation map per image of a split.
 
-    Needs the image lists of prepare-data; when a data set is named and they are missing, it
-    prepares them first and says so.
+    Needs the image lists of prepare-data and, for gle-clip, the model of train-cam; what is
+    missing it makes first and says so (lists only when a data set is named).
     """
     with reporting(context) as report:
         from gleclip_cli import pipeline
@@ -84,6 +92,7 @@ def gen_cam(
                 settings.run,
                 settings.config("gen-cam"),
                 prepare=settings.prepare if settings.can_prepare else None,
+                train=lambda: settings.config("train-cam"),
                 execution=settings.execution("gen-cam"),
                 progress=report,
             )

@@ -12,6 +12,7 @@ from gleclip_cli.cli.init import init
 from gleclip_cli.cli.prepare_data import prepare_data
 from gleclip_cli.cli.refine import refine
 from gleclip_cli.cli.run import run
+from gleclip_cli.cli.train_cam import train_cam
 from gleclip_cli.cli.train_seg import train_seg
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ def gleclip(
 
 
 app.command("prepare-data")(prepare_data)
+app.command("train-cam")(train_cam)
 app.command("gen-cam")(gen_cam)
 app.command("refine")(refine)
 app.command("train-seg")(train_seg)

@@ -112,6 +112,10 @@ class GLECLIP(nn.Module):
         mean = torch.stack([*maps, scores[-1]]).mean(dim=0) if maps else scores[-1]
         return Grounding(mean, joined)
 
+    def bytes_per_patch(self) -> int:
+        """Bytes that `features` take per patch, in half precision."""
+        return 2 * (len(self.blocks) * self.clip.width + self.clip.embed_dim)
+
     def optimiser(self, *, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
         """AdamW on everything but CLIP; vectors and gates do not decay."""
         trained = [p for p in self.parameters() if p.requires_grad]

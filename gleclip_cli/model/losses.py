@@ -52,6 +52,17 @@ def balanced_cross_entropy(
     return (background + foreground) / 2
 
 
+def labels_on_grid(masks: Tensor, logits: Tensor) -> Tensor:
+    """Return masks (b, H, W) on the grid of the logits: the label at the centre of each cell."""
+    if masks.shape[-2:] == logits.shape[-2:]:
+        return masks
+    # as floats, which hold every label: torch interpolates no 16-bit integers
+    on_grid = functional.interpolate(
+        masks[:, None].float(), logits.shape[-2:], mode="nearest-exact"
+    )
+    return on_grid[:, 0].to(masks.dtype)
+
+
 def _pixel_losses(
     logits: Tensor, labels: Tensor, confidence: Tensor | None, ignore_index: int
 ) -> tuple[Tensor, Tensor]:

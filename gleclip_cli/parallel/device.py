@@ -1,9 +1,13 @@
-"""Which device a stage computes on."""
+"""Which device a stage computes on, and in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from gleclip_cli.errors import EnvironmentFault, UsageError
 from gleclip_cli.progress import SILENT, Progress
+
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str, progress: Progress = SILENT) -> torch.device:
@@ -39,3 +43,13 @@ def pick_device(name: str, progress: Progress = SILENT) -> torch.device:
             "Use --device auto, or install the build of torch for your driver.",
         )
     return device
+
+
+def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context that computes in `fp32`, `bf16` or `fp16`; the last two on CUDA alone.
+
+    Half precision on a CPU is slower, not faster.
+    """
+    if precision not in _HALF or device.type != "cuda":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=_HALF[precision])

@@ -77,3 +77,19 @@ def caa(
     for _ in range(2):  # T x = (D x + D^T x) / 2
         spread = (row * (scores @ (column * spread)) + column * (scores.T @ (row * spread))) / 2
     return spread.T.reshape(cams.shape)
+
+
+def gated(
+    attention: Float[Tensor, "l n n"], learned: Float[Tensor, "n n"] | None
+) -> Float[Tensor, "n n"]:
+    """Return the mean of the attention maps that a learned affinity in (0, 1) likes, times it.
+
+    Paper: WeCLIP. Of all maps those are kept whose sum is nearest below that of the affinity:
+    sum(A_s - A_l) at most the mean over l. None: the mean of all maps.
+    """
+    if learned is None:
+        return attention.mean(dim=0)
+    distance = (learned - attention).sum(dim=(1, 2))
+    # rounding may put equal distances above their mean
+    kept = distance <= distance.mean() + 1e-6 * distance.abs().max()
+    return attention[kept].mean(dim=0) * learned

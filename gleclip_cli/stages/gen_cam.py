@@ -1,7 +1,7 @@
 """Images and image-level labels become class activation maps."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from math import prod
@@ -14,7 +14,8 @@ from gleclip_cli.artifacts.maps import Cam, save_cam
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
-from gleclip_cli.cam.method import CamMethod, Views
+from gleclip_cli.cam.build import fitting, load_gleclip
+from gleclip_cli.cam.method import CamMethod, Views, trained, training_free
 from gleclip_cli.cam.texts import remembered, wording_of
 from gleclip_cli.config import Execution, GenCamConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
@@ -57,18 +58,22 @@ def gen_cam(
         OtherSettings: the folder holds CAMs made with other settings.
         EnvironmentFault: weights, device or memory cannot be had.
     """
-    prepared = require(run, "prepare_data", allow_partial=execution.allow_partial)
+    inputs = [require(run, "prepare_data", allow_partial=execution.allow_partial)]
     data = load_prepared(run)
     vocabulary = load_vocabulary(data.vocabulary)
     source = find_clip(*clip_files(config.clip_model, config.clip_weights))
     wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
+    weights = {"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()}
+    if config.method == "gle-clip":
+        inputs.append(require(run, "train_cam", allow_partial=execution.allow_partial))
+        fitting(inputs[-1], weights)
     with open_stage(
         run,
         "gen_cam",
         config,
         name=config.split,
-        inputs=[prepared],
-        weights={"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()},
+        inputs=inputs,
+        weights=weights,
         item_ids=data.image_ids(config.split)[: config.limit],
         execution=execution,
         arguments={**asdict(config), **asdict(wording)},
@@ -79,11 +84,18 @@ def gen_cam(
             device = pick_device(execution.device, progress)
             if config.precision != "fp32" and device.type != "cuda":
                 progress.say(f"{config.precision} is for CUDA: computing in fp32.")
-            clip = build_clip(source).to(device)
-            for warning in clip.warnings:
+            if config.method == "gle-clip":
+                method = trained(config, load_gleclip(run, device))
+            else:
+                clip = build_clip(source).to(device)
+                method = training_free(config, clip, vocabulary, embed=remembered(run, source))
+            for warning in method.clip.warnings:
                 progress.warn(warning)
-            method = CamMethod(config, clip, vocabulary, embed=remembered(run, source))
-            written = _write_cams(stage, run, data, method, todo, workers=execution.workers)
+            labels = data.labels(config.split)
+            if config.labels == "none":
+                everything = list(range(1, len(vocabulary.class_names)))
+                labels = dict.fromkeys(labels, everything)
+            written = _write_cams(stage, run, data, method, config, labels, todo, execution.workers)
             deque(progress.each(written, total=len(todo), label="gen-cam"), maxlen=0)
         return stage.finish()
 
@@ -93,13 +105,13 @@ def _write_cams(
     run: RunDir,
     data: PreparedData,
     method: CamMethod,
+    config: GenCamConfig,
+    labels: Mapping[str, list[int]],
     todo: list[str],
-    *,
     workers: int,
 ) -> Iterator[str]:
     """Yield every image id once its map is written or its failure recorded."""
-    split = method.config.split
-    labels = data.labels(split)
+    split = config.split
     budget = _Budget(method)
     buckets = Buckets(budget.key, budget.images, look_ahead=_LOOK_AHEAD)
 
@@ -114,7 +126,8 @@ def _write_cams(
         for item, scores in zip(batch, budget.maps(batch), strict=True):
             path = run.cam(split, item.image_id)
             with stage.item(item.image_id, data.record(split, item.image_id).image):
-                save_cam(path, Cam(scores, np.array(item.class_ids, np.int64), item.size))
+                cam = Cam(scores, np.array(item.class_ids, np.int64), item.size)
+                save_cam(path, cam.seen() if config.labels == "none" else cam)
                 stage.done(item.image_id, path, without_classes=not item.class_ids)
             yield item.image_id
 
@@ -135,7 +148,7 @@ class _Budget:
 
     def __init__(self, method: CamMethod) -> None:
         self._method = method
-        self._patches = _PATCHES_AT_ONCE[method.texts.device.type]
+        self._patches = _PATCHES_AT_ONCE[method.device.type]
 
     def key(self, item: _Item) -> object:
         """Return what images of one batch share: the grids of all scales, and having classes."""

@@ -18,8 +18,8 @@ from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.workers import over_images
 from gleclip_cli.progress import SILENT, Progress
-from gleclip_cli.refine.par import par
 from gleclip_cli.refine.pseudo_mask import pseudo_mask, with_background
+from gleclip_cli.refine.steps import on_pixels, require_steps
 
 if TYPE_CHECKING:
     from gleclip_cli.cam.spread import MapSource, Spreader
@@ -54,8 +54,7 @@ def refine(
     if not image_ids:
         raise MissingInput(f"No image of {config.split} has maps.", "Run `gleclip gen-cam` again.")
     source = _source_of_maps(cams) if "caa" in config.steps else None
-    if "crf" in config.steps:
-        _require_backend(config.crf_backend)
+    require_steps(config)
     with open_stage(
         run,
         "refine",
@@ -94,26 +93,6 @@ def _spreader(source: "MapSource", device: torch.device, threshold: float) -> "S
     from gleclip_cli.cam.spread import Spreader
 
     return Spreader(source, device, threshold=threshold)
-
-
-# Compiled code is loaded only where the CRF is asked for.
-def _require_backend(backend: str) -> None:
-    from gleclip_cli.refine.crf import require_backend
-
-    require_backend(backend)
-
-
-def _crf(scores: torch.Tensor, image: NDArray[np.uint8], config: RefineConfig) -> torch.Tensor:
-    from gleclip_cli.refine.crf import PRESETS, dense_crf
-
-    refined = dense_crf(
-        image,
-        (scores / scores.max().clamp_min(1)).cpu().numpy(),  # par's weights sum to more than 1
-        PRESETS[config.crf_preset],
-        iterations=config.crf_iterations,
-        backend=config.crf_backend,
-    )
-    return torch.from_numpy(refined).to(scores.device)
 
 
 class _Refiner:
@@ -163,15 +142,7 @@ class _Refiner:
         """Apply all steps: those on the grid, then background, then those on pixels."""
         if self._spread:
             cam = replace(cam, scores=self._spread(cam.scores, image))
-        scores = torch.from_numpy(self._with_background(cam))[None].to(self._device)
-        pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None].float()
-        for step in self._config.steps:
-            if step == "par":
-                scores = par(pixels, scores, iterations=self._config.par_iterations)
-            elif step == "crf":
-                scores = _crf(scores[0], image, self._config)[None]
-        refined: NDArray[np.float32] = scores[0].cpu().numpy()
-        return refined
+        return on_pixels(self._with_background(cam), image, self._config, self._device)
 
     def _with_background(self, cam: Cam) -> NDArray[np.float32]:
         power, constant = self._config.bg_power, self._config.bg_threshold

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gleclip_cli.artifacts.maps import Cam
-from gleclip_cli.cam.method import CamMethod
+from gleclip_cli.cam.method import training_free
 from gleclip_cli.config import PRESETS, GenCamConfig
 from gleclip_cli.datasets.scenes import CLASSES, Scene, draw_scene
 from gleclip_cli.datasets.vocabulary import load_vocabulary
@@ -56,7 +56,7 @@ def micro_clip() -> FrozenClip:
 
 def seed_miou(config: GenCamConfig) -> tuple[float, float]:
     """Return the mIoU of the best background and that background."""
-    method = CamMethod(config, micro_clip(), load_vocabulary("scenes"))
+    method = training_free(config, micro_clip(), load_vocabulary("scenes"))
     sweep = BackgroundSweep(len(CLASSES) + 1)
     for scene in scenes():
         ids = list(scene.class_ids)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gleclip_cli.cam.fuse import min_max
-from gleclip_cli.cam.method import CamMethod, resize_to_patches
+from gleclip_cli.cam.method import CamMethod, resize_to_patches, training_free
 from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary, voc_palette
 from gleclip_cli.model.clip import FrozenClip, load_clip
@@ -64,7 +64,7 @@ def maps_of(
 def test_fault_69_images_of_a_batch_get_what_they_get_alone(
     clip: FrozenClip, config: GenCamConfig, caa_on: bool
 ) -> None:
-    method = CamMethod(replace(config, caa=caa_on), clip, VOCABULARY)
+    method = training_free(replace(config, caa=caa_on), clip, VOCABULARY)
     images = photographs(30, 44)
     together = maps_of(method, images, CLASS_IDS)
     for image, class_ids, maps in zip(images, CLASS_IDS, together, strict=True):
@@ -84,7 +84,7 @@ def test_similarity_is_calibrated_patches_against_own_classes_and_backgrounds(
 ) -> None:
     config = GenCamConfig(method="similarity", calibration="maskclip", caa=False)
     image = photographs(32, 40)[0]
-    (maps,) = maps_of(CamMethod(config, clip, VOCABULARY), [image], [[1, 3]])
+    (maps,) = maps_of(training_free(config, clip, VOCABULARY), [image], [[1, 3]])
     pixels = clip.normalise(torch.from_numpy(image).permute(2, 0, 1)[None])
     dense = clip(pixels, calibration="maskclip").dense[0]
     names = ["cat", "boat on water", "grass", "sky"]
@@ -97,7 +97,7 @@ def test_similarity_is_calibrated_patches_against_own_classes_and_backgrounds(
 def test_caa_spreads_the_normalised_map_along_the_mean_attention(clip: FrozenClip) -> None:
     image = photographs(32, 40)[0]
     plain, spread = (
-        maps_of(CamMethod(GenCamConfig(caa=on), clip, VOCABULARY), [image], [[2]])[0]
+        maps_of(training_free(GenCamConfig(caa=on), clip, VOCABULARY), [image], [[2]])[0]
         for on in (False, True)
     )
     pixels = clip.normalise(torch.from_numpy(image).permute(2, 0, 1)[None])
@@ -109,27 +109,27 @@ def test_caa_spreads_the_normalised_map_along_the_mean_attention(clip: FrozenCli
 
 @pytest.mark.parametrize("name", ["clip-es", "similarity"])
 def test_flip_makes_the_maps_of_a_mirrored_image_mirrored(clip: FrozenClip, name: str) -> None:
-    method = CamMethod(GenCamConfig(method=name, flip=True, caa=False), clip, VOCABULARY)
+    method = training_free(GenCamConfig(method=name, flip=True, caa=False), clip, VOCABULARY)
     image = photographs(32, 40)[0]
     (maps,) = maps_of(method, [image], [[1, 2]])
     (mirrored,) = maps_of(method, [image[:, ::-1].copy()], [[1, 2]])
     np.testing.assert_allclose(mirrored[:, :, ::-1], maps, atol=1e-4)
-    once = CamMethod(GenCamConfig(method=name, caa=False), clip, VOCABULARY)
+    once = training_free(GenCamConfig(method=name, caa=False), clip, VOCABULARY)
     assert np.abs(maps_of(once, [image], [[1, 2]])[0] - maps).max() > 0.01
 
 
 def test_absent_classes_do_not_compete_and_backgrounds_do(clip: FrozenClip) -> None:
-    method = CamMethod(GenCamConfig(), clip, VOCABULARY)
+    method = training_free(GenCamConfig(), clip, VOCABULARY)
     assert method._competing([[1], [2, 3]]).tolist() == [
         [True, False, False, True, True],
         [False, True, True, True, True],
     ]
-    without = CamMethod(GenCamConfig(background_texts=False), clip, VOCABULARY)
+    without = training_free(GenCamConfig(background_texts=False), clip, VOCABULARY)
     assert without._competing([[1]]).tolist() == [[True, True, True]]
 
 
 def test_the_grid_is_that_of_the_finest_scale(clip: FrozenClip) -> None:
-    method = CamMethod(GenCamConfig(scales=(2.0, 0.5)), clip, VOCABULARY)
+    method = training_free(GenCamConfig(scales=(2.0, 0.5)), clip, VOCABULARY)
     assert method.grids((17, 40)) == ((5, 10), (2, 3))
     assert method.grid((17, 40)) == (5, 10)
     image = photographs(17, 40)[0]
@@ -141,7 +141,7 @@ def test_the_grid_is_that_of_the_finest_scale(clip: FrozenClip) -> None:
 def test_fault_13_an_image_smaller_than_a_patch_is_padded(
     clip: FrozenClip, size: tuple[int, int]
 ) -> None:
-    method = CamMethod(GenCamConfig(), clip, VOCABULARY)
+    method = training_free(GenCamConfig(), clip, VOCABULARY)
     image = photographs(*size)[0]
     (view,) = method.prepare(image)
     assert view.shape[0] == 8

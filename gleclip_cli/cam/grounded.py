@@ -1,0 +1,94 @@
+"""Maps of GLE-CLIP: probabilities of the trained model, spread along the gated affinity."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from gleclip_cli.cam.fuse import min_max
+from gleclip_cli.model.clip import FrozenClip
+from gleclip_cli.model.gleclip import GLECLIP, class_probabilities, features_of
+from gleclip_cli.model.grounding_losses import learned_affinity
+from gleclip_cli.parallel.device import arithmetic
+from gleclip_cli.refine.affinity import caa, gated
+
+
+class Grounded:
+    """Maps of one view by a trained model.
+
+    With `spread`, a map is the mean of the probabilities, fine but patchy, and of what CAA makes
+    of them on the patch grid, coarse but whole: each alone is worse. `gate`: CLIP's attention
+    counts where the learned affinity agrees. `labelled` False: classes are not known to be there,
+    so that what CAA spreads keeps the height of its map.
+    """
+
+    stretched = False
+
+    def __init__(
+        self,
+        model: GLECLIP,
+        *,
+        spread: bool,
+        threshold: float,
+        gate: bool = True,
+        labelled: bool = True,
+        precision: str = "fp32",
+    ) -> None:
+        self._model = model
+        self._spread = spread
+        self._threshold = threshold
+        self._gate = gate and model.decoder is not None
+        self._labelled = labelled
+        self._precision = precision
+
+    @property
+    def clip(self) -> FrozenClip:
+        """The network below the model."""
+        return self._model.clip
+
+    def __call__(
+        self, images: UInt8[Tensor, "b 3 H W"], class_ids: Sequence[Sequence[int]]
+    ) -> list[Float[Tensor, "k h w"]]:
+        """Return the maps of each image's classes, in [0, 1]."""
+        model = self._model
+        with arithmetic(self._precision, images.device):
+            features = model.clip(
+                model.clip.normalise(images),
+                calibration=model.calibration,
+                blocks=model.blocks,
+                attention=self._spread,
+            )
+        grounding = model.ground(*features_of(features), images)
+        present = present_of(class_ids, model.num_classes).to(images.device)
+        shares = class_probabilities(grounding.logits, model.num_classes, present)
+        maps = [share[list(ids)] for share, ids in zip(shares, class_ids, strict=True)]
+        if not self._spread:
+            return maps
+        affinity: Sequence[Tensor | None] = [None] * len(maps)
+        if self._gate and grounding.joined is not None:
+            affinity = list(learned_affinity(grounding.joined))
+        grid = (features.dense.shape[2], features.dense.shape[3])
+        return [
+            self._joined(fine, gated(attention, learned), grid)
+            for fine, attention, learned in zip(maps, features.attention, affinity, strict=True)
+        ]
+
+    def _joined(
+        self, fine: Float[Tensor, "k h w"], affinity: Float[Tensor, "n n"], grid: tuple[int, int]
+    ) -> Float[Tensor, "k h w"]:
+        coarse = functional.interpolate(fine[None], grid, mode="area")[0]
+        spread = min_max(caa(affinity, coarse, threshold=self._threshold))
+        if not self._labelled:
+            spread = spread * fine.amax(dim=(1, 2), keepdim=True)
+        size = (fine.shape[1], fine.shape[2])
+        return (fine + functional.interpolate(spread[None], size, mode="bilinear")[0]) / 2
+
+
+def present_of(class_ids: Sequence[Sequence[int]], num_classes: int) -> Bool[Tensor, "b k"]:
+    """Mark the classes of each image; class id 1 is the first."""
+    present = torch.zeros(len(class_ids), num_classes, dtype=torch.bool)
+    for row, ids in zip(present, class_ids, strict=True):
+        row[[i - 1 for i in ids]] = True
+    return present

@@ -1,0 +1,64 @@
+"""The steps of `refine` that work on pixels, in the order they were asked for."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from gleclip_cli.config import RefineConfig
+from gleclip_cli.refine.par import par
+
+
+def on_pixels(
+    scores: Float[np.ndarray, "k H W"],
+    image: UInt8[np.ndarray, "H W 3"],
+    config: RefineConfig,
+    device: torch.device,
+) -> Float[np.ndarray, "k H W"]:
+    """Return scores (background first) after every step of `config` but `caa`.
+
+    Raises:
+        BadInput: a score is not finite.
+        EnvironmentFault: a backend is missing.
+    """
+    for step in config.steps:
+        if step == "par":
+            scores = _par(scores, image, config, device)
+        elif step == "crf":
+            scores = _crf(scores, image, config)
+    return scores
+
+
+def require_steps(config: RefineConfig) -> None:
+    """Raise EnvironmentFault if a step cannot be done here, before any work."""
+    if "crf" in config.steps:
+        from gleclip_cli.refine.crf import require_backend
+
+        require_backend(config.crf_backend)
+
+
+def _par(
+    scores: Float[np.ndarray, "k H W"],
+    image: UInt8[np.ndarray, "H W 3"],
+    config: RefineConfig,
+    device: torch.device,
+) -> Float[np.ndarray, "k H W"]:
+    pixels = torch.tensor(image, device=device).permute(2, 0, 1)[None].float()
+    maps = torch.from_numpy(scores)[None].to(device)
+    refined: Float[np.ndarray, "k H W"]
+    refined = par(pixels, maps, iterations=config.par_iterations)[0].cpu().numpy()
+    return refined
+
+
+def _crf(
+    scores: Float[np.ndarray, "k H W"], image: UInt8[np.ndarray, "H W 3"], config: RefineConfig
+) -> Float[np.ndarray, "k H W"]:
+    # compiled code is loaded only where the CRF is asked for
+    from gleclip_cli.refine.crf import PRESETS, dense_crf
+
+    return dense_crf(
+        image,
+        scores / max(1, scores.max()),  # par's weights sum to more than 1
+        PRESETS[config.crf_preset],
+        iterations=config.crf_iterations,
+        backend=config.crf_backend,
+    )

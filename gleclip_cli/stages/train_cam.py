@@ -1,0 +1,271 @@
+"""Images and image-level labels -> GLE-CLIP, in rounds: a teacher labels, the model learns."""
+
+import shutil
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.maps import load_label_image, save_label_image
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, require
+from gleclip_cli.artifacts.tables import PreparedData, load_prepared
+from gleclip_cli.cam.build import build_gleclip, spec_of
+from gleclip_cli.cam.criterion import GroundingCriterion
+from gleclip_cli.cam.lesson import TaughtLesson
+from gleclip_cli.cam.teacher import Teacher
+from gleclip_cli.cam.texts import remembered, wording_of
+from gleclip_cli.config import Execution, TrainCamConfig
+from gleclip_cli.datasets.transforms import Augment
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
+from gleclip_cli.errors import BadInput, MissingInput, UsageError
+from gleclip_cli.metrics.confusion import confusion_of, summarise
+from gleclip_cli.model.clip import build_clip
+from gleclip_cli.model.gleclip import GLECLIP
+from gleclip_cli.model.texts import Wording
+from gleclip_cli.model.weights import ClipSource, find_clip
+from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.parallel.processes import Processes, joined
+from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.resources import clip_files
+from gleclip_cli.training.batches import AugmentedBatches, Order
+from gleclip_cli.training.cached import CACHE_LIMIT, CachedBatches, cache_bytes
+from gleclip_cli.training.loop import Batches, Recipe, Trainer, fit, resume
+from gleclip_cli.training.output import BadImages, open_training
+
+_MONITORED = 20
+"""Images of the validation split whose seeds are scored once at the end."""
+
+
+def train_cam(
+    run: RunDir,
+    config: TrainCamConfig,
+    *,
+    execution: Execution = Execution(),
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Train GLE-CLIP and write its checkpoint; a cut training goes on.
+
+    Images without classes are left out and counted.
+
+    Raises:
+        MissingInput: no prepared data, or no image with a class.
+        OtherSettings: the run's GLE-CLIP was trained with other settings.
+        Diverged: the loss is NaN or infinite; the last good state is kept.
+    """
+    if execution.shard[1] > 1:
+        raise UsageError("A training cannot be split by --shard.", "Leave out --shard.")
+    with joined(execution.device) as processes:
+        processes.share(config.batch_size)  # refused before anything is read or written
+        manifest = _train(run, config, processes, execution, progress)
+        processes.wait()  # until the main process has written the manifest
+        return manifest if processes.main else load_manifest(run, "train_cam")
+
+
+def _train(
+    run: RunDir,
+    config: TrainCamConfig,
+    processes: Processes,
+    execution: Execution,
+    progress: Progress,
+) -> Manifest:
+    prepared = load_prepared(run)
+    inputs = [require(run, "prepare_data", allow_partial=execution.allow_partial)]
+    vocabulary = load_vocabulary(prepared.vocabulary)
+    source = find_clip(*clip_files(config.clip_model, config.clip_weights))
+    wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
+    weights = {"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()}
+    with open_training(
+        run, "train_cam", config, inputs=inputs, weights=weights,
+        processes=processes, execution=execution, progress=progress,
+    ) as stage:  # fmt: skip
+        if execution.dry_run:
+            return stage.finish()
+        if stage.finished:
+            manifest = load_manifest(run, "train_cam")
+        else:
+            training = _Training(
+                run, prepared, vocabulary, config, stage, processes, execution, progress
+            )
+            manifest = training.work(source, wording)
+        # Only now: until the manifest stands, a kill must not cost the training.
+        if processes.main:
+            shutil.rmtree(run.cam_training_state(), ignore_errors=True)
+        return manifest
+
+
+class _Training:
+    """What the steps of one training share."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        prepared: PreparedData,
+        vocabulary: Vocabulary,
+        config: TrainCamConfig,
+        stage: Stage,
+        processes: Processes,
+        execution: Execution,
+        progress: Progress,
+    ) -> None:
+        self._run, self._prepared, self._vocabulary = run, prepared, vocabulary
+        self._config, self._stage, self._processes = config, stage, processes
+        self._execution, self._progress = execution, progress
+        self._num_labels = len(vocabulary.class_names)
+        self._class_ids = prepared.labels(config.split)
+        self._state = run.cam_training_state()
+
+    def work(self, source: ClipSource, wording: Wording) -> Manifest:
+        """Train from start or saved state to the checkpoint."""
+        config, stage, processes = self._config, self._stage, self._processes
+        image_ids = self._tagged()
+        device = pick_device(processes.device, self._progress)
+        clip = build_clip(source).to(device)
+        for warning in clip.warnings:
+            stage.warn(warning)
+        texts = remembered(self._run, source)(clip, wording)
+        spec, classes = spec_of(config), len(wording.prompts)
+        model = build_gleclip(spec, clip, texts, classes, seed=config.seed)
+        criterion = GroundingCriterion(model, config, self._class_ids, mean_count=processes.mean)
+        trainer = Trainer(
+            model, criterion, _recipe(config, len(image_ids)), device=device, processes=processes
+        )
+        on_bad = BadImages(stage, processes, images=len(image_ids), on_bad=self._execution.on_bad)
+        self._rounds(trainer, model, image_ids, on_bad)
+        on_bad.gather()
+        if not processes.main:
+            return stage.finish()
+        meta = {
+            "model": asdict(spec),
+            "wording": asdict(wording),
+            "clip_sha256": source.sha256,
+            "monitor": self._monitor(model.eval()),
+        }
+        path = self._run.cam_checkpoint()
+        save_checkpoint(path, model.weights(), meta)
+        stage.note(device=str(device), processes=processes.count)
+        files = (path, path.with_suffix(".json"))
+        return stage.finish(*files, steps=trainer.step, images=len(image_ids))
+
+    def _rounds(
+        self, trainer: Trainer, model: GLECLIP, image_ids: list[str], on_bad: BadImages
+    ) -> None:
+        """Teach and learn, round by round, from where the saved state stands."""
+        resume(trainer, self._state)
+        cached: CachedBatches | None = None
+        first = 0
+        for number in range(self._config.rounds):
+            last = round(trainer.recipe.steps * (number + 1) / self._config.rounds)
+            if trainer.step < last:
+                lesson = TaughtLesson(
+                    self._run, self._prepared, self._config.split, self._num_labels, number
+                )
+                if trainer.step == first:  # later, these weights are no longer the teacher's
+                    self._teach(model, number, image_ids, on_bad)
+                if cached is None and self._may_be_cached(model, image_ids):
+                    cached = self._cached(model, lesson, image_ids, on_bad)
+                elif cached is not None:
+                    cached.relabel(lesson.labels)
+                batches = cached.steps if cached else self._fresh(model, lesson, image_ids, on_bad)
+                fit(
+                    trainer,
+                    batches,
+                    until=last,
+                    state_folder=self._state,
+                    log=self._stage.log,
+                    progress=self._progress,
+                )
+            first = last
+
+    def _teach(self, model: GLECLIP, number: int, image_ids: list[str], on_bad: BadImages) -> None:
+        """Write the labels of a round that are not there yet; processes share the images."""
+        teacher = Teacher(model.eval(), self._config, first=number == 0)
+        own = image_ids[self._processes.rank :: self._processes.count]
+        label = f"teacher {number + 1}"
+        for image_id in self._progress.each(own, total=len(own), label=label):
+            path = self._run.teacher_mask(number, image_id)
+            if path.exists():
+                continue
+            try:
+                image = self._prepared.load_image(self._config.split, image_id)
+                labels = teacher(image, self._class_ids[image_id])
+            except (BadInput, OSError) as error:
+                on_bad(image_id, error)
+                continue
+            save_label_image(path, labels, self._vocabulary.palette)
+        model.train()
+        self._processes.wait()
+
+    def _tagged(self) -> list[str]:
+        listed = self._prepared.image_ids(self._config.split)[: self._config.limit]
+        tagged = [image_id for image_id in listed if self._class_ids[image_id]]
+        if not tagged:
+            raise MissingInput(
+                f"No image of {self._config.split} has a class.", "Tag the images, prepare again."
+            )
+        if len(tagged) < len(listed):
+            self._stage.warn(f"{len(listed) - len(tagged)} images without a class are left out.")
+        return tagged
+
+    def _crop(self, model: GLECLIP) -> int:
+        return max(1, round(self._config.crop / model.patch_size)) * model.patch_size
+
+    def _may_be_cached(self, model: GLECLIP, image_ids: list[str]) -> bool:
+        sizes = (self._prepared.record(self._config.split, i).size for i in image_ids)
+        needed = cache_bytes(model, sizes, crop=self._crop(model))
+        self._stage.note(cache_bytes=needed if needed <= CACHE_LIMIT else 0)
+        return needed <= CACHE_LIMIT
+
+    def _cached(
+        self, model: GLECLIP, lesson: TaughtLesson, image_ids: list[str], on_bad: BadImages
+    ) -> CachedBatches:
+        config = self._config
+        return CachedBatches(
+            model, image_ids, lesson, batch_size=config.batch_size, crop=self._crop(model),
+            flip=config.flip, seed=config.seed, on_bad=on_bad,
+            share=self._processes.share(config.batch_size), progress=self._progress,
+        )  # fmt: skip
+
+    def _fresh(
+        self, model: GLECLIP, lesson: TaughtLesson, image_ids: list[str], on_bad: BadImages
+    ) -> Batches:
+        config, share = self._config, self._processes.share(self._config.batch_size)
+        augment = Augment(self._crop(model), scales=(1.0, 1.0), flip=config.flip, fill=model.fill)
+        order = Order(image_ids, config.batch_size, config.seed, share)
+        workers = self._execution.workers
+        return AugmentedBatches(order, lesson, augment, on_bad=on_bad, workers=workers).steps
+
+    def _monitor(self, model: GLECLIP) -> dict[str, Any]:
+        """Score what the model would teach on the first images of the validation split."""
+        split = self._config.val_split
+        if split not in self._prepared.splits():
+            return {}
+        teacher, tags = Teacher(model, self._config, first=False), self._prepared.labels(split)
+        total = np.zeros((self._num_labels, self._num_labels + 1), dtype=np.int64)
+        scored = 0
+        for image_id in self._prepared.image_ids(split)[:_MONITORED]:
+            path = self._prepared.record(split, image_id).mask
+            if path is None or not tags[image_id]:
+                continue
+            with self._stage.item(image_id, path):
+                taught = teacher(self._prepared.load_image(split, image_id), tags[image_id])
+                true = load_label_image(path, self._num_labels)
+                total += confusion_of(true, taught, self._num_labels)
+                scored += 1
+        if not scored:
+            return {}
+        facts = {"split": split, "images": scored, "miou": summarise(total).miou}
+        self._stage.log({"event": "monitor", **facts})
+        return facts
+
+
+def _recipe(config: TrainCamConfig, images: int) -> Recipe:
+    return Recipe(
+        steps=max(config.rounds, round(config.epochs * images / config.batch_size)),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup=config.warmup,
+        poly_power=config.poly_power,
+    )
