@@ -1,6 +1,7 @@
 """What people see: bars, tables, one line per fault. Messages go to stderr, results to stdout."""
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,12 +46,17 @@ class _Speed(ProgressColumn):
 
 
 class Report:
-    """A `Progress` on the terminal that also gathers what the summary says."""
+    """A `Progress` on the terminal that also gathers what the summary says.
+
+    Of several processes of one training, only the first tells more than errors.
+    """
 
     def __init__(self, command: str, flags: Mapping[str, Any]) -> None:
         self.command = command
-        self.quiet, self.verbose = flags["quiet"], flags.get("verbose", False)
-        self.as_json, self.debug = flags["json_"], flags["debug"]
+        self.rank = int(os.environ.get("RANK", "0"))  # of the processes torchrun has started
+        main = self.rank == 0
+        self.quiet, self.verbose = flags["quiet"] or not main, main and flags.get("verbose", False)
+        self.as_json, self.debug = main and flags["json_"], flags["debug"]
         self.dry_run = flags.get("dry_run", False)
         self.out, self.err = Console(highlight=False), Console(stderr=True, highlight=False)
         self.document: dict[str, Any] = {"command": command}
@@ -193,7 +199,8 @@ class Report:
         """Print the cause, one line unless it lists many faults, and one line of remedy."""
         self.document |= {"error": cause, "remedy": remedy, "exit_code": exit_code}
         first, *others = cause.split("\n")
-        self._line(f"Error: {first}", style="bold red")
+        who = f" in process {self.rank}" if self.rank else ""
+        self._line(f"Error{who}: {first}", style="bold red")
         for line in [*others, remedy] if remedy else others:
             self._line(line)
 

@@ -123,8 +123,8 @@ def _own_device(name: str, count: int) -> str:
 def _together() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # what torch.distributed raises for lost connections, too
+    except RuntimeError as error:  # so torch.distributed tells of lost connections, too
         raise EnvironmentFault(
-            f"The processes of this training have lost each other: {str(error).splitlines()[0]}",
-            "If another process tells a cause, mend that; then the same command goes on.",
+            "Another process of this training has ended or cannot be reached.",
+            "Its own message tells why; else see --debug. The same command goes on.",
         ) from error

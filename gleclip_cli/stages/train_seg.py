@@ -58,7 +58,9 @@ def train_seg(
         processes.share(config.batch_size)  # refused before anything is read or written
         manifest = _train(run, config, processes, execution, progress)
         processes.wait()  # until the main process has written the manifest
-        return manifest if processes.main else load_manifest(run, "train_seg", config.name)
+        if processes.main or execution.dry_run:
+            return manifest
+        return load_manifest(run, "train_seg", config.name)
 
 
 def _train(
