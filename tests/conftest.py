@@ -1,12 +1,14 @@
-"""What many tests stand on: a tiny CLIP with random weights, in open_clip's own formats."""
+"""What many tests stand on: a tiny CLIP, a tiny VOC, and the road over real photographs."""
 
 import json
 import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from gleclip_cli.datasets.vocabulary import voc_palette
 
@@ -93,3 +95,88 @@ def tiny_voc(tmp_path: Path) -> Path:
     (root / "ImageSets/Segmentation/train.txt").write_text("a\nb\nc\n")
     (root / "ImageSets/Segmentation/val.txt").write_text("d\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Callable[[str], Path]:
+    """Return a folder of the shared photographs, or skip the test without them."""
+    shared = os.environ.get("GLECLIP_TEST_DATA", Path(__file__).parents[1] / "../shared/data")
+
+    def find(name: str) -> Path:
+        folder = Path(shared).resolve() / name
+        if not folder.is_dir():
+            pytest.skip(f"needs {name} of GLECLIP_TEST_DATA")
+        return folder
+
+    return find
+
+
+def _succeed(*commands: tuple[object, ...]) -> None:
+    from gleclip_cli.cli.main import app
+
+    for words in commands:
+        result = CliRunner().invoke(app, [str(word) for word in words], prog_name="gleclip")
+        assert result.exit_code == 0, f"{words}: {result.output}"
+
+
+@pytest.fixture
+def succeed() -> Callable[..., None]:
+    """Run commands in this process; each has to end well."""
+    return _succeed
+
+
+Masks = Iterator[tuple[np.ndarray, Path]]
+
+
+@pytest.fixture
+def whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run all stages on photographs, in an empty folder, and count their scores by other means.
+
+    `images`: scored ones by output; `masks`: split and folder of predictions -> every true mask
+    with the file of its prediction.
+    """
+
+    def go(
+        dataset: str,
+        data: Path,
+        *,
+        clip: tuple[str, ...],
+        seg: tuple[str, ...],
+        images: Mapping[str, int],
+        masks: Callable[[str, Path], Masks],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        _succeed(
+            ("prepare-data", "--dataset", dataset, "--data", data),
+            ("gen-cam", *clip),
+            ("evaluate", "--what", "cam", "--split", "train"),
+            ("refine", "--par-iterations", 2),
+            ("evaluate", "--what", "pseudo", "--split", "train"),
+            ("train-seg", *seg, "--epochs", 1, "--batch-size", 4, "--crop", 161),
+            ("evaluate", "--no-flip"),
+        )
+        run = Path("runs") / dataset
+        (pseudo,) = (run / "refine").iterdir()
+        made = {
+            "pseudo-train": pseudo / "pseudo_masks",
+            "seg-val": run / "evaluate/seg-val/pred_masks",
+        }
+        for output, folder in made.items():
+            scores = json.loads((run / "evaluate" / output / "scores.json").read_text())
+            assert scores["images"] == images[output]
+            expected = _miou(masks(output.split("-")[1], folder), len(scores["per_class_iou"]))
+            assert scores["miou"] == pytest.approx(expected, abs=1e-9)
+            print(f"{dataset} {output}: mIoU {100 * expected:.2f}, equal to an independent count")
+
+    return go
+
+
+def _miou(masks: Masks, classes: int) -> float:
+    """Per-class counting in plain NumPy."""
+    confusion = np.zeros((classes, classes), np.int64)
+    for true, file in masks:
+        made = np.array(Image.open(file))
+        np.add.at(confusion, (true[true != 255], made[true != 255]), 1)
+    both = np.diag(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - both
+    return float(np.mean(both[union > 0] / union[union > 0]))

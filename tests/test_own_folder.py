@@ -8,7 +8,7 @@ nothing; that every stage works on real files is the point.
 
 import csv
 import json
-import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,7 @@ from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.cli.main import app
 
-DATA = Path(os.environ.get("GLECLIP_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))
-PHOTOS = DATA / "own-photos"
+Succeed = Callable[..., None]
 RUN = Path("runs/folder")
 TAGS = {
     "Fahrräder am Café.jpg": "bike;person",
@@ -34,12 +33,6 @@ TAGS = {
 
 def gleclip(*words: object) -> Result:
     return CliRunner().invoke(app, [str(w) for w in words], prog_name="gleclip")
-
-
-def succeed(*commands: tuple[object, ...]) -> None:
-    for words in commands:
-        result = gleclip(*words)
-        assert result.exit_code == 0, f"{words}: {result.output}"
 
 
 @pytest.fixture
@@ -68,7 +61,9 @@ def add_masks(own: Path) -> None:
         Image.fromarray(labels).save(target)
 
 
-def test_three_classes_to_masks_in_four_commands(own: Path, tiny_clip_json: str) -> None:
+def test_three_classes_to_masks_in_four_commands(
+    own: Path, tiny_clip_json: str, succeed: Succeed
+) -> None:
     before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
     succeed(
         ("init", own),
@@ -94,7 +89,9 @@ def test_three_classes_to_masks_in_four_commands(own: Path, tiny_clip_json: str)
     assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file()} == before
 
 
-def test_masks_are_for_scores_and_a_network_needs_none(own: Path, tiny_clip_json: str) -> None:
+def test_masks_are_for_scores_and_a_network_needs_none(
+    own: Path, tiny_clip_json: str, succeed: Succeed
+) -> None:
     add_masks(own)
     clip = ("--clip-model", tiny_clip_json, "--clip-weights", "random")
     succeed(
@@ -113,7 +110,9 @@ def test_masks_are_for_scores_and_a_network_needs_none(own: Path, tiny_clip_json
     assert facts["classes"] == ["background", "bike", "cow", "person"]
 
 
-def test_fault_42_three_hundred_classes_go_the_whole_road(own: Path, tiny_clip_json: str) -> None:
+def test_fault_42_three_hundred_classes_go_the_whole_road(
+    own: Path, tiny_clip_json: str, succeed: Succeed
+) -> None:
     names = [*(f"thing {number}" for number in range(1, 298)), "bike", "cow", "person"]
     (own / "classes.txt").write_text("\n".join(names))
     add_masks(own)
@@ -148,7 +147,7 @@ def test_fault_42_three_hundred_classes_go_the_whole_road(own: Path, tiny_clip_j
 
 
 def test_runs_inside_the_folder_are_not_taken_for_pictures(
-    own: Path, tiny_clip_json: str, monkeypatch: pytest.MonkeyPatch
+    own: Path, tiny_clip_json: str, monkeypatch: pytest.MonkeyPatch, succeed: Succeed
 ) -> None:
     monkeypatch.chdir(own)
     again = ("prepare-data", "--dataset", "folder", "--data", ".")
@@ -185,7 +184,9 @@ def test_fault_31_data_inside_the_run_are_refused(own: Path) -> None:
     assert "inside the run" in result.stderr
 
 
-def test_an_edited_class_table_is_seen_by_the_next_stages(own: Path, tiny_clip_json: str) -> None:
+def test_an_edited_class_table_is_seen_by_the_next_stages(
+    own: Path, tiny_clip_json: str, succeed: Succeed
+) -> None:
     prepare = ("prepare-data", "--dataset", "folder", "--data", own)
     gen_cam = ("gen-cam", "--clip-model", tiny_clip_json, "--clip-weights", "random")
     succeed(("init", own), prepare, gen_cam)
@@ -197,16 +198,18 @@ def test_an_edited_class_table_is_seen_by_the_next_stages(own: Path, tiny_clip_j
     succeed((*gen_cam, "--overwrite"))
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the shared photographs")
-def test_labels_of_real_photographs_equal_another_reading(tmp_path: Path) -> None:
-    succeed(("prepare-data", "--dataset", "folder", "--data", PHOTOS, "--run", tmp_path / "run"))
-    assert_labels_equal_another_reading(RunDir(tmp_path / "run"))
+def test_labels_of_real_photographs_equal_another_reading(
+    tmp_path: Path, photographs: Callable[[str], Path], succeed: Succeed
+) -> None:
+    data = photographs("own-photos")
+    succeed(("prepare-data", "--dataset", "folder", "--data", data, "--run", tmp_path / "run"))
+    assert_labels_equal_another_reading(data, RunDir(tmp_path / "run"))
 
 
-def assert_labels_equal_another_reading(run: RunDir) -> None:
+def assert_labels_equal_another_reading(data: Path, run: RunDir) -> None:
     """Compare with the table as the csv module's dictionaries show it."""
-    classes = (PHOTOS / "classes.txt").read_text(encoding="utf-8").split()
-    with (PHOTOS / "labels.csv").open(encoding="utf-8", newline="") as file:
+    classes = (data / "classes.txt").read_text(encoding="utf-8").split()
+    with (data / "labels.csv").open(encoding="utf-8", newline="") as file:
         wanted = {
             row["image"].removesuffix(".jpg"): {
                 classes.index(t) + 1 for t in row["labels"].split(";")
@@ -226,42 +229,23 @@ def assert_labels_equal_another_reading(run: RunDir) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the shared photographs")
 def test_real_photographs_go_through_all_stages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photographs: Callable[[str], Path], whole_road: Callable[..., None]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    data = photographs("own-photos")
     clip = ("--clip-model", "ViT-B-16-quickgelu", "--clip-weights", "random")
-    succeed(
-        ("prepare-data", "--dataset", "folder", "--data", PHOTOS),
-        ("gen-cam", *clip),
-        ("evaluate", "--what", "cam", "--split", "train"),
-        ("refine", "--par-iterations", 2),
-        ("evaluate", "--what", "pseudo", "--split", "train"),
-        ("train-seg", *clip, "--epochs", 1, "--limit", 8, "--crop", 160),
-        ("evaluate", "--no-flip"),
+
+    def masks(split: str, folder: Path) -> Iterator[tuple[np.ndarray, Path]]:
+        for path in sorted((data / "masks").rglob("*.png")):
+            name = path.relative_to(data / "masks").as_posix().replace("/", "%2F")
+            yield np.array(Image.open(path)), folder / name
+
+    whole_road(
+        "folder",
+        data,
+        clip=clip,
+        seg=(*clip, "--limit", 8),
+        images={"pseudo-train": 60, "seg-val": 60},
+        masks=masks,
     )
-    assert_labels_equal_another_reading(RunDir(RUN))
-    folders = {
-        "pseudo-train": "refine/train/pseudo_masks",
-        "seg-val": "evaluate/seg-val/pred_masks",
-    }
-    for output, folder in folders.items():
-        scores = json.loads((RUN / "evaluate" / output / "scores.json").read_text())
-        assert scores["images"] == 60
-        expected = independent_miou(RUN / folder)
-        assert scores["miou"] == pytest.approx(expected, abs=1e-9)
-        print(f"{output}: mIoU {100 * expected:.2f} on the 60-picture MSRC v2 subset")
-
-
-def independent_miou(folder: Path) -> float:
-    """Per-class counting in plain NumPy; files paired by the quoting of `safe_name`."""
-    inter, union = np.zeros(24), np.zeros(24)
-    for path in sorted((PHOTOS / "masks").rglob("*.png")):
-        name = path.relative_to(PHOTOS / "masks").as_posix().replace("/", "%2F")
-        true, made = np.array(Image.open(path)), np.array(Image.open(folder / name))
-        for label in range(24):
-            a, b = (true == label), (made == label) & (true != 255)
-            inter[label] += (a & b).sum()
-            union[label] += (a | b).sum()
-    return float(np.mean(inter[union > 0] / union[union > 0]))
+    assert_labels_equal_another_reading(data, RunDir(RUN))
