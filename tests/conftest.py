@@ -2,6 +2,9 @@
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -180,3 +183,29 @@ def _miou(masks: Masks, classes: int) -> float:
     both = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - both
     return float(np.mean(both[union > 0] / union[union > 0]))
+
+
+@pytest.fixture
+def in_two_processes() -> Callable[..., list[int]]:
+    """Run a Python file with arguments in two processes as torchrun does; gives their exit codes.
+
+    accelerate keeps its state for the life of a process: the tests' own must not join.
+    """
+
+    def run(file: str, *arguments: str) -> list[int]:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = str(free.getsockname()[1])
+        root = str(Path(__file__).resolve().parents[1])
+        common = {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
+        address = {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
+        started = [
+            subprocess.Popen(
+                [sys.executable, file, *arguments],
+                env={**os.environ, **common, **address, "RANK": rank, "LOCAL_RANK": rank},
+            )
+            for rank in "01"
+        ]
+        return [process.wait(timeout=100) for process in started]
+
+    return run

@@ -2,8 +2,6 @@
 
 import json
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import torch
 from gleclip_cli.errors import EnvironmentFault, UsageError
 from gleclip_cli.parallel.processes import ALONE, Processes, joined
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 
 
@@ -44,22 +41,10 @@ def test_a_device_that_cannot_be_shared_is_refused(device, monkeypatch):
         pass
 
 
-def test_two_processes_compute_together_and_one_learns_of_the_death_of_the_other(tmp_path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost",
-        "MASTER_PORT": port, "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path)],
-            env={**environment, "RANK": rank, "LOCAL_RANK": rank},
-        )
-        for rank in "01"
-    ]
-    assert [process.wait(timeout=60) for process in started] == [0, 7]
+def test_two_processes_compute_together_and_one_learns_of_the_death_of_the_other(
+    in_two_processes, tmp_path
+):
+    assert in_two_processes(__file__, str(tmp_path)) == [0, 7]
     told = json.loads((tmp_path / "told.json").read_text())
     assert told == {
         "mean": [0.5, 10.0],

@@ -1,6 +1,8 @@
 """Training: schedule, learning, exact resume, and what happens when the loss is no number."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from torch import Tensor, nn
 
 from gleclip_cli.artifacts.checkpoint import load_training_state
 from gleclip_cli.datasets.transforms import Augment
-from gleclip_cli.errors import Diverged
+from gleclip_cli.errors import BadInput, Diverged
 from gleclip_cli.model.clip import load_clip
+from gleclip_cli.parallel.processes import ALONE, Processes, joined
 from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.criterion import PixelCriterion
 from gleclip_cli.seg.deeplabv2 import deeplabv2_small
@@ -231,3 +234,72 @@ def test_rounds_end_where_told_are_saved_and_are_not_repeated(decoder, tmp_path)
     fit(other, cached(decoder), state_folder=state, log=events.append)
     assert [event["event"] for event in events] == ["step", "step"]
     assert all(torch.equal(value, expected[name]) for name, value in decoder.weights().items())
+
+
+ODD = IDS[:7]
+PLAN = {"steps": 6, "warmup": 0.5, "clip": 1.0}
+
+
+def curve(source: str, folder: Path, clip: str, processes: Processes, *, until: int) -> list[float]:
+    """Losses on seven images, four to a batch; "bad" cannot be read."""
+    torch.manual_seed(1)
+    network = ClipDecoder(load_clip(clip, "random"), 3)
+    losses: list[float] = []
+    batches: AugmentedBatches | CachedBatches
+    if source == "cached":
+        batches = CachedBatches(
+            network, ODD, load, batch_size=4, crop=32, flip=True, seed=0, on_bad=refuse,
+            share=processes.share(4),
+        )  # fmt: skip
+    else:
+        order = Order([*ODD, "bad"], 4, 0, processes.share(4))
+        batches = AugmentedBatches(order, load_some, Augment(32), on_bad=lambda i, error: None)
+
+    class Heard(Trainer):
+        def loss(self, batch: Batch) -> tuple[Tensor, float]:
+            loss, whole = super().loss(batch)
+            losses.append(whole)
+            return loss, whole
+
+    criterion = PixelCriterion(network, mean_count=processes.mean)
+    trainer = Heard(network, criterion, recipe(**PLAN), device=CPU, processes=processes)
+    state = folder / source
+    fit(trainer, batches.steps, until=until, state_folder=state, save_seconds=0.0, log=quiet)
+    return losses
+
+
+def load_some(image_id: str) -> tuple[np.ndarray, np.ndarray]:
+    if image_id == "bad":
+        raise BadInput("bad is broken.")
+    return load(image_id)
+
+
+def one_of_two(folder: Path, clip: str) -> None:
+    with joined("cpu") as processes:
+        found = {}
+        for source in ("cached", "augmented"):
+            found[source] = curve(source, folder / "two", clip, processes, until=5)
+            found[f"{source} resumed"] = curve(source, folder / "one", clip, processes, until=6)
+        if processes.main:
+            (folder / "two.json").write_text(json.dumps(found))
+
+
+def test_two_processes_have_the_curve_of_one_and_go_on_where_one_has_stopped(
+    in_two_processes, tiny_clip_json, tmp_path
+):
+    whole = {}
+    for source in ("cached", "augmented"):
+        whole[source] = curve(source, tmp_path / "whole", tiny_clip_json, ALONE, until=6)
+        assert curve(source, tmp_path / "one", tiny_clip_json, ALONE, until=3) == whole[source][:3]
+    assert in_two_processes(__file__, str(tmp_path), tiny_clip_json) == [0, 0]
+    found = json.loads((tmp_path / "two.json").read_text())
+    for source, losses in whole.items():
+        assert len(losses) == 6
+        assert found[source] == pytest.approx(losses[:5], rel=1e-5)
+        assert found[f"{source} resumed"] == pytest.approx(losses[3:], rel=1e-5)
+        back = curve(source, tmp_path / "two", tiny_clip_json, ALONE, until=6)
+        assert back == pytest.approx(losses[5:], rel=1e-5)
+
+
+if __name__ == "__main__":
+    one_of_two(Path(sys.argv[1]), sys.argv[2])
