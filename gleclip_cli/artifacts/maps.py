@@ -1,8 +1,6 @@
 """Maps and images: `Cam` (.npz), label and confidence images (PNG by Pillow), photographs."""
 
 import io
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gleclip_cli.artifacts.arrays import load_arrays, save_arrays
 from gleclip_cli.artifacts.atomic import write_bytes
 from gleclip_cli.artifacts.labels import Labels, as_wide_as, label_dtype
 from gleclip_cli.artifacts.photos import load_image, open_picture, read_file, why_undecoded
@@ -19,20 +18,16 @@ from gleclip_cli.errors import BadInput
 
 __all__ = [
     "Cam",
-    "load_arrays",
     "load_cam",
     "load_confidence",
     "load_image",
     "load_label_image",
-    "save_arrays",
     "save_cam",
     "save_confidence",
     "save_jpeg",
     "save_label_image",
 ]
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_LARGEST_ARRAY = 2**30
 _ROUNDING = 1e-3
 _SEEN = 0.05
 _REDO = "Delete it and run the command that made it again."
@@ -109,41 +104,6 @@ def load_cam(path: Path) -> Cam:
         raise BadInput(f"{printable(path)} holds no CAM: {error}.", _REDO) from error
     _check_cam(path, cam)
     return cam
-
-
-def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an uncompressed .npz whose bytes depend on the arrays alone (no clock, no zlib)."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(arrays):
-            entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            entry.create_system = 3
-            entry.external_attr = 0o644 << 16
-            content = io.BytesIO()
-            np.lib.format.write_array(
-                content, np.ascontiguousarray(arrays[name]), allow_pickle=False
-            )
-            archive.writestr(entry, content.getvalue())
-    write_bytes(path, buffer.getvalue(), durable=False)
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an .npz, checking its CRCs; pickles and oversized entries are refused.
-
-    Raises:
-        BadInput: the file is missing or damaged, or an entry is no plain array.
-    """
-    data = read_file(path)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return {
-                entry.filename.removesuffix(".npy"): _read_entry(archive, entry)
-                for entry in archive.infolist()
-            }
-    except MemoryError:
-        raise
-    except Exception as error:  # zipfile and numpy raise many kinds on damaged bytes
-        raise BadInput(f"{printable(path)} is damaged: {printable(error)}.", _REDO) from error
 
 
 def save_label_image(path: Path, labels: Labels, palette: bytes | NDArray[np.uint8]) -> None:
@@ -238,14 +198,6 @@ def _save_png(path: Path, image: Image.Image) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     write_bytes(path, buffer.getvalue(), durable=False)
-
-
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
-    if entry.file_size > _LARGEST_ARRAY:
-        raise ValueError(f"{entry.filename} claims {entry.file_size} bytes")
-    content = io.BytesIO(archive.read(entry))
-    array: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
-    return array
 
 
 def _check_cam(path: Path, cam: Cam) -> None:

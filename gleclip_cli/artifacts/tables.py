@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.arrays import save_arrays
 from gleclip_cli.artifacts.atomic import write_bytes, write_text
 from gleclip_cli.artifacts.json_files import read_json, write_json
-from gleclip_cli.artifacts.maps import save_arrays
 from gleclip_cli.artifacts.photos import load_photo
 from gleclip_cli.artifacts.run_dir import RunDir, printable, safe_name
 from gleclip_cli.errors import BadInput, MissingInput, UsageError

@@ -11,13 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from gleclip_cli.artifacts.arrays import save_arrays
 from gleclip_cli.artifacts.maps import (
     Cam,
-    load_arrays,
     load_cam,
     load_confidence,
     load_label_image,
-    save_arrays,
     save_cam,
     save_confidence,
     save_jpeg,
@@ -155,17 +154,8 @@ def test_fault_71_a_pickle_in_an_npz_is_refused_and_not_run(
     assert not Path("executed").exists()
 
 
-def test_fault_75_a_zip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.npz"
-    save_arrays(path, {"x": np.zeros(1000)})
-    monkeypatch.setattr("gleclip_cli.artifacts.maps._LARGEST_ARRAY", 1000)
-    with pytest.raises(BadInput, match="claims 8128 bytes"):
-        load_arrays(path)
-
-
 def test_an_npz_of_something_else(tmp_path: Path) -> None:
     save_arrays(tmp_path / "a.npz", {"confusion": np.eye(3, dtype=np.int64)})
-    np.testing.assert_array_equal(load_arrays(tmp_path / "a.npz")["confusion"], np.eye(3))
     with pytest.raises(BadInput, match="holds no CAM"):
         load_cam(tmp_path / "a.npz")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gleclip_cli.artifacts.maps import load_arrays
+from gleclip_cli.artifacts.arrays import load_arrays
 from gleclip_cli.artifacts.photos import load_photo
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import (
