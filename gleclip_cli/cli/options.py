@@ -46,7 +46,12 @@ ConfigOption = Annotated[
 LimitOption = Annotated[
     int | None, typer.Option(metavar="N", help="Only the first N images of the list.")
 ]
-SplitOption = Annotated[str, typer.Option(metavar="NAME", help="Image list to work on.")]
+SplitOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Image list to work on. Preset voc: trainaug, to learn from."
+    ),
+]
 ScalesOption = Annotated[
     list[str], typer.Option(metavar="A,B", help="Scales of the image, averaged.")
 ]
