@@ -17,6 +17,7 @@ _HOMES = {
     "PrepareDataConfig": "config",
     "RefineConfig": "config",
     "RunDir": "artifacts.run_dir",
+    "TrainCamConfig": "config",
     "TrainSegConfig": "config",
     "load_cam": "artifacts.maps",
     "load_confidence": "artifacts.maps",

@@ -16,7 +16,8 @@ import typer
 from gleclip_cli.cli.main import app
 from gleclip_cli.cli.settings import read_toml
 from gleclip_cli.cli.values import build
-from gleclip_cli.config import PRESETS, STAGE_CONFIGS, PrepareDataConfig
+from gleclip_cli.config import STAGE_CONFIGS, PrepareDataConfig
+from gleclip_cli.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

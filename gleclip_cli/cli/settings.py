@@ -15,7 +15,6 @@ from gleclip_cli.artifacts.run_dir import RunDir, last_run, remember_run
 from gleclip_cli.cli.console import Report
 from gleclip_cli.cli.values import build, dashed
 from gleclip_cli.config import (
-    PRESETS,
     STAGE_CONFIGS,
     TRAIN,
     TRAINAUG,
@@ -24,6 +23,7 @@ from gleclip_cli.config import (
     field_names,
 )
 from gleclip_cli.errors import GleclipError, MissingInput, UsageError
+from gleclip_cli.presets import PRESETS
 
 RUNS = Path("runs")
 FOR_ANY_STAGE = ("data", "workers", "dry_run")

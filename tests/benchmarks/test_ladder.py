@@ -17,13 +17,14 @@ import torch
 
 from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.cam.method import training_free
-from gleclip_cli.config import PRESETS, GenCamConfig
+from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.scenes import CLASSES, Scene, draw_scene
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.metrics.sweep import BackgroundSweep
 from gleclip_cli.model.clip import FrozenClip, load_clip
 from gleclip_cli.model.texts import class_text_embeddings
+from gleclip_cli.presets import PRESETS
 from gleclip_cli.resources import clip_files
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]

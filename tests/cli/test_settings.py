@@ -12,8 +12,9 @@ from typer.testing import Result
 
 from gleclip_cli.artifacts.run_dir import RunDir, last_run
 from gleclip_cli.cli.settings import nearest, read_toml
-from gleclip_cli.config import PRESETS, GenCamConfig
+from gleclip_cli.config import GenCamConfig
 from gleclip_cli.errors import UsageError
+from gleclip_cli.presets import PRESETS
 
 Run = Callable[..., Result]
 
