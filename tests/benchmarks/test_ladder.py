@@ -24,20 +24,19 @@ from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.metrics.sweep import BackgroundSweep
 from gleclip_cli.model.clip import FrozenClip, load_clip
 from gleclip_cli.model.texts import class_text_embeddings
-from gleclip_cli.presets import PRESETS
 from gleclip_cli.resources import clip_files
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]
 
 IMAGES = int(os.environ.get("GLECLIP_BENCH_IMAGES", "600"))
-PLAIN = GenCamConfig(caa=False)
+PLAIN = GenCamConfig(method="clip-es", caa=False)
 SIMILARITY = replace(PLAIN, method="similarity", caa_threshold=0.79)
 RUNGS = {
     "raw last block": replace(SIMILARITY, calibration="none"),
     "value path": replace(SIMILARITY, calibration="maskclip"),
     "calibrated": SIMILARITY,
     "calibrated + CAA": replace(SIMILARITY, caa=True),
-    "preset of scenes": GenCamConfig(**PRESETS["scenes"]["gen-cam"]),
+    "best of them": replace(SIMILARITY, caa=True, caa_threshold=0.88, scales=(0.5, 1.0), flip=True),
     "Grad-CAM": PLAIN,
     "Grad-CAM + CAA": replace(PLAIN, caa=True),
 }

@@ -108,7 +108,7 @@ def spread(cam: NDArray[np.float64], attention: NDArray[np.float64]) -> NDArray[
 @pytest.mark.parametrize("present", [[0], [1, 2]])
 def test_parity_with_clip_es(clip: FrozenClip, size: tuple[int, int], present: list[int]) -> None:
     image = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3)).astype(np.uint8)
-    method = training_free(GenCamConfig(parity=True), clip, VOCABULARY)
+    method = training_free(GenCamConfig(method="clip-es", parity=True), clip, VOCABULARY)
     (maps,) = method([method.prepare(image)], [[c + 1 for c in present]])
     expected = reference(clip, image, present)
     assert expected.max() > 0.9
@@ -123,7 +123,7 @@ def test_parity_on_a_photograph(clip: FrozenClip) -> None:
     if not photos:
         pytest.skip("no shared photographs")
     image = np.asarray(Image.open(photos[0]).convert("RGB").reduce(2))
-    method = training_free(GenCamConfig(parity=True), clip, VOCABULARY)
+    method = training_free(GenCamConfig(method="clip-es", parity=True), clip, VOCABULARY)
     (maps,) = method([method.prepare(image)], [[1, 3]])
     expected = reference(clip, image, [0, 2])
     assert np.abs(maps - expected).max() < PARITY

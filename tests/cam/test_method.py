@@ -10,6 +10,7 @@ from PIL import Image
 
 from gleclip_cli.cam.fuse import min_max
 from gleclip_cli.cam.method import CamMethod, resize_to_patches, training_free
+from gleclip_cli.cam.training_free import TrainingFree
 from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary, voc_palette
 from gleclip_cli.model.clip import FrozenClip, load_clip
@@ -24,6 +25,7 @@ VOCABULARY = Vocabulary(
     background_texts=("grass", "sky"),
     palette=voc_palette(),
 )
+CLIP_ES = GenCamConfig(method="clip-es")
 CLASS_IDS = [[1], [2, 3], [1, 2, 3]]
 
 
@@ -54,11 +56,11 @@ def maps_of(
 @pytest.mark.parametrize(
     "config",
     [
-        GenCamConfig(),
-        GenCamConfig(scales=(0.5, 1.0), flip=True),
+        CLIP_ES,
+        replace(CLIP_ES, scales=(0.5, 1.0), flip=True),
         GenCamConfig(method="similarity"),
         GenCamConfig(method="similarity", calibration="none", background_texts=False),
-        GenCamConfig(background_texts=False, parity=True),
+        replace(CLIP_ES, background_texts=False, parity=True),
     ],
 )
 def test_fault_69_images_of_a_batch_get_what_they_get_alone(
@@ -97,7 +99,7 @@ def test_similarity_is_calibrated_patches_against_own_classes_and_backgrounds(
 def test_caa_spreads_the_normalised_map_along_the_mean_attention(clip: FrozenClip) -> None:
     image = photographs(32, 40)[0]
     plain, spread = (
-        maps_of(training_free(GenCamConfig(caa=on), clip, VOCABULARY), [image], [[2]])[0]
+        maps_of(training_free(replace(CLIP_ES, caa=on), clip, VOCABULARY), [image], [[2]])[0]
         for on in (False, True)
     )
     pixels = clip.normalise(torch.from_numpy(image).permute(2, 0, 1)[None])
@@ -119,17 +121,18 @@ def test_flip_makes_the_maps_of_a_mirrored_image_mirrored(clip: FrozenClip, name
 
 
 def test_absent_classes_do_not_compete_and_backgrounds_do(clip: FrozenClip) -> None:
-    method = training_free(GenCamConfig(), clip, VOCABULARY)
-    assert method._competing([[1], [2, 3]]).tolist() == [
+    texts = torch.eye(5, clip.embed_dim)
+    view = TrainingFree(CLIP_ES, clip, texts, num_classes=3)
+    assert view._competing([[1], [2, 3]]).tolist() == [
         [True, False, False, True, True],
         [False, True, True, True, True],
     ]
-    without = training_free(GenCamConfig(background_texts=False), clip, VOCABULARY)
+    without = TrainingFree(replace(CLIP_ES, background_texts=False), clip, texts[:3], num_classes=3)
     assert without._competing([[1]]).tolist() == [[True, True, True]]
 
 
 def test_the_grid_is_that_of_the_finest_scale(clip: FrozenClip) -> None:
-    method = training_free(GenCamConfig(scales=(2.0, 0.5)), clip, VOCABULARY)
+    method = training_free(replace(CLIP_ES, scales=(2.0, 0.5)), clip, VOCABULARY)
     assert method.grids((17, 40)) == ((5, 10), (2, 3))
     assert method.grid((17, 40)) == (5, 10)
     image = photographs(17, 40)[0]
@@ -141,7 +144,7 @@ def test_the_grid_is_that_of_the_finest_scale(clip: FrozenClip) -> None:
 def test_fault_13_an_image_smaller_than_a_patch_is_padded(
     clip: FrozenClip, size: tuple[int, int]
 ) -> None:
-    method = training_free(GenCamConfig(), clip, VOCABULARY)
+    method = training_free(CLIP_ES, clip, VOCABULARY)
     image = photographs(*size)[0]
     (view,) = method.prepare(image)
     assert view.shape[0] == 8

@@ -61,7 +61,7 @@ def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stages:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLECLIP_DATA", raising=False)
     recorded = Stages()
-    for name in ("prepare_data", "gen_cam", "refine", "train_seg", "evaluate"):
+    for name in ("prepare_data", "train_cam", "gen_cam", "refine", "train_seg", "evaluate"):
         module = ModuleType(f"gleclip_cli.stages.{name}")
         setattr(module, name, recorded.make(name))
         monkeypatch.setitem(sys.modules, module.__name__, module)

@@ -13,6 +13,7 @@ from gleclip_cli.artifacts.tables import Scores
 Run = Callable[..., Result]
 ORDER = [
     "prepare_data",
+    "train_cam",
     "gen_cam",
     "evaluate",
     "refine",
@@ -36,7 +37,7 @@ def test_all_stages_run_in_order_with_the_preset(scored: Any, gleclip: Run) -> N
     assert [call.stage for call in scored.calls] == ORDER
     assert {call.run.root for call in scored.calls} == {Path("runs/scenes")}
     assert {call.execution.device for call in scored.calls} == {"cpu"}
-    assert [call.execution.on_bad for call in scored.calls] == ["stop"] + ["skip"] * 6
+    assert [call.execution.on_bad for call in scored.calls] == ["stop"] + ["skip"] * 7
     evaluated = [c.config for c in scored.calls if c.stage == "evaluate"]
     assert [(e.what, e.split) for e in evaluated] == [
         ("cam", "train"),
@@ -47,7 +48,7 @@ def test_all_stages_run_in_order_with_the_preset(scored: Any, gleclip: Run) -> N
     for row in ("evaluate cam train", "evaluate pseudo train", "evaluate seg val"):
         assert row in result.stdout
     assert result.stdout.count("25.0") == 3
-    assert "[7/7] evaluate seg val" in result.stderr
+    assert "[8/8] evaluate seg val" in result.stderr
 
 
 def test_voc_learns_from_trainaug_and_scores_its_maps_on_train(scored: Any, gleclip: Run) -> None:
@@ -70,7 +71,7 @@ def test_shared_options_reach_every_stage(scored: Any, gleclip: Run) -> None:
     assert {call.config.limit for call in scored.calls} == {2}
     assert scored.calls[0].config.data == "DIR"
     assert scored.calls[1].config.clip_weights == "random"
-    assert scored.calls[5].config.clip_weights == "random"
+    assert scored.calls[6].config.clip_weights == "random"
 
 
 def test_a_toml_file_names_everything(scored: Any, gleclip: Run) -> None:
@@ -79,7 +80,7 @@ def test_a_toml_file_names_everything(scored: Any, gleclip: Run) -> None:
         '[refine]\nsplit = "val"\nsteps = ["caa", "par"]\n[train-seg]\nname = "net"\n'
     )
     assert gleclip("run", "my.toml").exit_code == 0
-    assert scored.calls[3].config.steps == ("caa", "par")
+    assert scored.calls[4].config.steps == ("caa", "par")
     assert scored.last.run.root == Path("here")
     assert [(c.config.what, c.config.split) for c in scored.calls if c.stage == "evaluate"] == [
         ("cam", "val"),

@@ -104,7 +104,7 @@ def test_a_dataset_names_run_and_preset(stages: Any, gleclip: Run) -> None:
         '{"stage": "prepare_data", "key": "", "counts": {}, "complete": true}'
     )
     gleclip("gen-cam", "--dataset", "voc")
-    assert [call.stage for call in stages.calls] == ["gen_cam"]
+    assert [call.stage for call in stages.calls] == ["train_cam", "gen_cam"]
     assert stages.last.run.root == Path("runs/voc")
     assert stages.last.config.clip_model == "ViT-B-16-quickgelu"
 
@@ -117,12 +117,14 @@ def test_voc_takes_trainaug_as_published_or_says_that_it_has_none(
 ) -> None:
     hold("runs/voc", "voc", "train", "trainaug", "val")
     hold("runs/bare", "voc", "train", "val")
-    for command in ("gen-cam", "refine", "train-seg"):
+    for command in ("train-cam", "gen-cam", "refine", "train-seg"):
         assert SAID not in gleclip(command, "--run", "runs/voc").stderr
         assert stages.last.config.split == "trainaug"
         assert gleclip(command, "--run", "runs/bare").stderr.count(SAID) == 1
         assert stages.last.config.split == "train"
-        assert SAID not in gleclip(command, "--run", "runs/bare", "--split", "val").stderr
+        # gle-clip would be trained first, on the split of its own settings
+        words = ("--split", "val", *(("--method", "clip-es") if command == "gen-cam" else ()))
+        assert SAID not in gleclip(command, "--run", "runs/bare", *words).stderr
         assert stages.last.config.split == "val"
     gleclip("evaluate", "--run", "runs/voc")
     assert stages.last.config.split == "val"
@@ -172,7 +174,7 @@ def test_a_run_that_holds_another_dataset_is_refused(stages: Any, gleclip: Run) 
 
 def test_gen_cam_prepares_a_named_dataset_first_and_says_so(stages: Any, gleclip: Run) -> None:
     words = ("--limit", 2, "--shard", "1/2", "--on-bad", "skip", "--workers", 1)
-    result = gleclip("gen-cam", "--dataset", "voc", "--data", "DIR", *words)
+    result = gleclip("gen-cam", "--dataset", "voc", "--data", "DIR", "--method", "clip-es", *words)
     assert [call.stage for call in stages.calls] == ["prepare_data", "gen_cam"]
     first, second = stages.calls
     assert "preparing them first" in result.stderr
@@ -182,10 +184,30 @@ def test_gen_cam_prepares_a_named_dataset_first_and_says_so(stages: Any, gleclip
     assert (first.execution.on_bad, second.execution.on_bad) == ("stop", "skip")
 
 
+def test_gen_cam_trains_gle_clip_first_and_says_so(stages: Any, gleclip: Run) -> None:
+    hold("runs/mine", "scenes")
+    Path("a.toml").write_text("[train-cam]\nepochs = 2.5\nclip-weights = 'other'\n")
+    words = ("--config", "a.toml", "--clip-weights", "random", "--texts", "plain", "--limit", 2)
+    result = gleclip("gen-cam", "--run", "runs/mine", *words, "--shard", "1/2", "--workers", 1)
+    assert [call.stage for call in stages.calls] == ["train_cam", "gen_cam"]
+    first, second = stages.calls
+    assert "training it first" in result.stderr
+    assert first.config.epochs == 2.5
+    assert first.config.crop == PRESETS["scenes"]["train-cam"]["crop"]
+    for name in ("clip_model", "clip_weights", "texts", "background_texts"):
+        assert getattr(first.config, name) == getattr(second.config, name)
+    assert second.config.clip_weights == "random"
+    assert (first.config.limit, second.config.limit) == (None, 2)
+    assert (first.execution.shard, second.execution.shard) == ((0, 1), (1, 2))
+    stages.calls.clear()
+    gleclip("gen-cam", "--run", "runs/mine", "--method", "similarity")
+    assert [call.stage for call in stages.calls] == ["gen_cam"]
+
+
 def test_gen_cam_prepares_nothing_into_a_folder_without_a_dataset(
     stages: Any, gleclip: Run
 ) -> None:
-    gleclip("gen-cam", "--run", "runs/typo")
+    gleclip("gen-cam", "--run", "runs/typo", "--method", "clip-es")
     assert [call.stage for call in stages.calls] == ["gen_cam"]  # which misses its input
 
 

@@ -92,7 +92,7 @@ def make_run(folder: Path) -> RunDir:
 
 @pytest.fixture
 def config(tiny_clip_json: str) -> GenCamConfig:
-    return GenCamConfig(clip_model=tiny_clip_json, clip_weights="random")
+    return GenCamConfig(method="clip-es", clip_model=tiny_clip_json, clip_weights="random")
 
 
 def cams(run: RunDir) -> dict[str, bytes]:

@@ -82,7 +82,7 @@ def run_with_maps(run: RunDir) -> RunDir:
 
 
 def write_maps(run: RunDir, image_ids: list[str], *, caa: bool = True) -> None:
-    config = GenCamConfig(caa=caa)
+    config = GenCamConfig(method="clip-es", caa=caa)
     weights = {"clip": "0" * 64}
     with open_stage(
         run,
@@ -224,7 +224,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         calls.append(arguments)
         return par(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("gleclip_cli.stages.refine.par", interrupted)
+    monkeypatch.setattr("gleclip_cli.refine.steps.par", interrupted)
     with pytest.raises(KeyboardInterrupt):
         refine(run_with_maps, RefineConfig(), execution=Execution(device="cpu", resume=False))
     assert len(results(run_with_maps)) < len(whole)
@@ -289,7 +289,7 @@ def test_caa_gives_the_masks_of_maps_that_were_made_with_it(
     run: RunDir, tiny_clip_json: str
 ) -> None:
     overwrite = replace(CPU, overwrite=True)
-    made_with = GenCamConfig(clip_model=tiny_clip_json, clip_weights="random")
+    made_with = GenCamConfig(method="clip-es", clip_model=tiny_clip_json, clip_weights="random")
     gen_cam(run, made_with, execution=CPU)
     with pytest.raises(UsageError, match="twice"):
         refine(run, RefineConfig(steps=("caa",)), execution=CPU)
@@ -316,7 +316,8 @@ def test_caa_refuses_weights_other_than_those_of_the_maps(
     weights = tmp_path / "weights.safetensors"
     clip = load_clip(tiny_clip_json, "random", seed=1)
     save_file(clip.clip.state_dict(), weights)
-    config = GenCamConfig(clip_model=tiny_clip_json, clip_weights=str(weights), caa=False)
+    made_with = GenCamConfig(method="clip-es", clip_model=tiny_clip_json, clip_weights="random")
+    config = replace(made_with, clip_weights=str(weights), caa=False)
     gen_cam(run, config, execution=CPU)
     save_file(load_clip(tiny_clip_json, "random", seed=2).clip.state_dict(), weights)
     with pytest.raises(OtherSettings, match="other weights"):
