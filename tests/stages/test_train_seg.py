@@ -3,6 +3,9 @@
 import functools
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from PIL import Image
 from gleclip_cli.artifacts.checkpoint import load_checkpoint
 from gleclip_cli.artifacts.maps import save_confidence, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
-from gleclip_cli.artifacts.stage import open_stage
+from gleclip_cli.artifacts.stage import load_manifest, open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
 from gleclip_cli.config import EvaluateConfig, Execution, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import IGNORE_INDEX, load_vocabulary
@@ -291,3 +294,36 @@ def test_deeplab_goes_the_same_road(run, config):
     assert train_seg(run, small, execution=CPU).counts["steps"] == 2
     network = load_network(run, "seg", "cpu")
     assert predict_logits(network, scene("v")[0]).shape == (21, 32, 40)
+
+
+def torchrun(run: RunDir, clip: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """train-seg in two processes, as users start it; `--` keeps torchrun from reading --run."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    command += ["--standalone", "-m", "--", "gleclip_cli", "train-seg"]
+    command += ["--run", str(run.root), "--split", "train", "--arch", "clip-decoder"]
+    command += ["--clip-model", clip, "--clip-weights", "random", "--epochs", "4", "--crop", "32"]
+    command += ["--learning-rate", "0.003", "--device", "cpu", *words]
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=100, cwd=run.root.parent
+    )
+
+
+@pytest.mark.slow
+def test_67_two_processes_train_what_one_does_and_record_what_was_bad(tmp_path, config):
+    config = replace(config, batch_size=4, scales=(0.5, 1.5))
+    one, two = make_run(tmp_path / "one"), make_run(tmp_path / "two")
+    for run in (one, two):
+        run.pseudo_mask("train", "b").write_bytes(b"no png")
+    expected = train_seg(one, config, execution=CPU)
+
+    result = torchrun(two, config.clip_model, "--scales", "0.5,1.5", "--batch-size", "4")
+    assert result.stderr.count("Warning: b: ") == 1, result.stderr  # of two, one speaks
+    manifest = load_manifest(two, "train_seg", "seg")
+    assert manifest.data["processes"] == 2
+    assert manifest.counts == expected.counts
+    losses = [[e["loss"] for e in events(r) if e["event"] == "step"] for r in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    weights = [load_checkpoint(r.checkpoint("seg"))[0] for r in (one, two)]
+    assert all(torch.allclose(weights[1][name], weights[0][name], atol=1e-3) for name in weights[0])

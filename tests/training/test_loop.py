@@ -284,6 +284,7 @@ def one_of_two(folder: Path, clip: str) -> None:
             (folder / "two.json").write_text(json.dumps(found))
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_curve_of_one_and_go_on_where_one_has_stopped(
     in_two_processes, tiny_clip_json, tmp_path
 ):
