@@ -24,7 +24,7 @@ MAX_PIXELS = 2**22
 
 _SMALLEST = 1e-5
 _LANES = (1, 2, 4, 8)
-_STRIP = 512
+_STRIP = 256
 # 2^f on [0, 1], relative error 8e-8: a Chebyshev fit
 _POWER_OF_TWO = (0.00899258403, 0.0558236045, 0.24015453, 0.693152968, 0.999999927)
 
@@ -99,7 +99,9 @@ def require_backend(backend: str) -> None:
 
 
 def _unary(score: Float[np.ndarray, "*any"]) -> Float32[np.ndarray, "*any"]:
-    energy: Float32[np.ndarray, "*any"] = -np.log(np.clip(score, _SMALLEST, 1, dtype=np.float32))
+    energy: Float32[np.ndarray, "*any"] = np.clip(score, _SMALLEST, 1, dtype=np.float32)
+    np.log(energy, out=energy)
+    energy *= -1
     return energy
 
 
@@ -121,7 +123,8 @@ def _lattice(
     zero, blocks = (0,) * lanes, -(-(count - 1) // lanes)
     # column c of block b is class 1 + b * lanes + c
     values = np.zeros((blocks, height * width, lanes), np.float32)
-    logits = _unary(scores[0]).ravel() - _unary(scores[1:]).reshape(count - 1, height * width)
+    refined = _unary(scores).reshape(count, height * width)
+    logits = np.subtract(refined[0], refined[1:], out=refined[1:])
     _softmax(values, logits)
     kernels = [
         (_gaussian_lattice(height, width, settings.gaussian_sxy), settings.gaussian_weight),
@@ -136,7 +139,7 @@ def _lattice(
             for number, (table, (lattice, weight)) in enumerate(zip(tables, kernels, strict=True)):
                 slice_(block, table, lattice, float(number > 0), weight, zero)
         _softmax(values, logits)
-    refined = np.ones((count, height * width), np.float32)
+    refined[0] = 1
     for k in range(count - 1):
         refined[k + 1] = values[k // lanes, :, k % lanes]
         refined[0] -= refined[k + 1]
@@ -177,36 +180,41 @@ def _exp(x: Any) -> Any:
 
 @kernel
 def _softmax(values: Any, logits: Any) -> None:
-    """Turn messages `values` into probabilities; the background's logit is less their sum."""
+    """Turn messages `values` into probabilities; the background's logit is less their sum.
+
+    One strip of pixels after another, class by class: rows of a strip become vectors.
+    """
     classes, pixels = logits.shape
     lanes = values.shape[2]
-    power = np.empty((classes, _STRIP), np.float32)
-    total, largest = np.empty(_STRIP, np.float32), np.empty(_STRIP, np.float32)
     for start in range(0, pixels, _STRIP):
-        count = min(_STRIP, pixels - start)
-        total[:] = 0
-        largest[:] = 0
+        strip = slice(start, min(start + _STRIP, pixels))
+        count = strip.stop - start
+        scores = np.empty((classes, count), np.float32)
+        total, largest = np.zeros(count, np.float32), np.zeros(count, np.float32)
         for k in range(classes):
+            message, score = values[k // lanes, strip, k % lanes], scores[k]
             for p in range(count):
-                power[k, p] = values[k // lanes, start + p, k % lanes]
+                score[p] = message[p]
             for p in range(count):
-                total[p] += power[k, p]
+                total[p] += score[p]
         for k in range(classes):
+            logit, score = logits[k, strip], scores[k]
             for p in range(count):
-                logit = power[k, p] + logits[k, start + p] + total[p]
-                power[k, p] = logit
-                largest[p] = logit if logit > largest[p] else largest[p]
+                score[p] += logit[p] + total[p]
+            for p in range(count):
+                largest[p] = score[p] if score[p] > largest[p] else largest[p]
         for p in range(count):
             total[p] = _exp(-largest[p])
         for k in range(classes):
+            score = scores[k]
             for p in range(count):
-                power[k, p] = _exp(power[k, p] - largest[p])
-                total[p] += power[k, p]
-        for p in range(count):
-            total[p] = 1 / total[p]
+                score[p] = _exp(score[p] - largest[p])
+            for p in range(count):
+                total[p] += score[p]
         for k in range(classes):
+            probability, score = values[k // lanes, strip, k % lanes], scores[k]
             for p in range(count):
-                values[k // lanes, start + p, k % lanes] = power[k, p] * total[p]
+                probability[p] = score[p] / total[p]
 
 
 def _densecrf2d() -> Any:
@@ -233,7 +241,7 @@ def _pydensecrf(
     crf.addPairwiseBilateral(
         sxy=settings.bilateral_sxy,
         srgb=settings.bilateral_srgb,
-        rgbim=np.ascontiguousarray(image),
+        rgbim=np.array(image, order="C"),  # one that may be written, though it is not
         compat=settings.bilateral_weight,
     )
     refined = np.array(crf.inference(iterations), dtype=np.float32)

@@ -15,11 +15,12 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from gleclip_cli.errors import BadInput
-from gleclip_cli.refine.rows import add, kernel, load, store, zeros
+from gleclip_cli.refine.rows import add, kernel, load, prefetch, store, zeros
 from gleclip_cli.refine.simplices import find_corners, link_vertices
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that codes stay unique; scatters them over 64 bits
 _WORD = 2**64
+_LARGE, _AHEAD = 8, 32  # rows of this many lanes do not stay in the cache: asked for before use
 
 
 class Lattice(NamedTuple):
@@ -133,6 +134,9 @@ def _blur(table: Any, chains: Any, starts: Any, lanes: Any) -> None:
         before, here, link_before = zeros(lanes), load(table, v, lanes), np.float32(0)
         for i in range(starts[axis] + 1, starts[axis + 1]):
             u = chains[i]
+            if len(lanes) >= _LARGE:
+                soon = chains[min(i + _AHEAD, chains.size - 1)]
+                prefetch(table, soon ^ (soon >> 31), lanes)
             link = np.float32(0.5) if u >= 0 else np.float32(0)
             u ^= u >> 31  # ~u where a chain opens
             after = load(table, u, lanes)

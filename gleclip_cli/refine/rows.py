@@ -94,6 +94,21 @@ def add(_: Any, total: Any, factor: Any, row: Any) -> Any:
 
 
 @_intrinsic
+def prefetch(_: Any, table: Any, at: Any, lanes: Any) -> Any:
+    """Ask for a row that will be read and written soon."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        address = _address(context, builder, _Row(lanes.count), table, *arguments[:2])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], signature)
+        builder.call(fetch, [builder.bitcast(address, byte), number(1), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(table, types.intp, lanes), generate
+
+
+@_intrinsic
 def from_bits(_: Any, bits: Any) -> Any:
     """Return the float32 with the bits of an int32."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gleclip_cli.config import CRF_BACKENDS
 from gleclip_cli.refine.crf import PRESETS, dense_crf
 
 pytest.importorskip("pydensecrf", reason="the extra crf is not installed")
@@ -35,3 +36,11 @@ def test_photographs_get_the_same_labels(number: int, preset: str, k: int) -> No
     theirs = dense_crf(image, scores, PRESETS[preset], backend="pydensecrf")
     assert (ours.argmax(0) == theirs.argmax(0)).mean() >= 0.999
     assert np.abs(ours - theirs).mean() < 1e-3
+
+
+@pytest.mark.parametrize("backend", CRF_BACKENDS)
+def test_input_may_be_read_only_and_is_not_written(backend: str) -> None:
+    rng = np.random.default_rng(0)
+    image, scores = rng.integers(0, 256, (8, 9, 3), np.uint8), rng.random((2, 8, 9), np.float32)
+    image.flags.writeable = scores.flags.writeable = False
+    assert np.isfinite(dense_crf(image, scores, backend=backend)).all()
