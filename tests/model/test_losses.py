@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gleclip_cli.model.losses import balanced_cross_entropy, plain_cross_entropy
+from gleclip_cli.model.losses import balanced_cross_entropy, labels_on_grid, plain_cross_entropy
 
 # One row of four pixels, two classes; logits (0, log 3): probabilities 1/4 and 3/4.
 LOGITS = torch.tensor([0.0, math.log(3.0)]).reshape(1, 2, 1, 1).repeat(1, 1, 1, 4)
@@ -92,3 +92,13 @@ def test_shares_of_a_batch_have_its_loss_as_their_mean(loss_of):
     assert sum(shares).item() / 2 == pytest.approx(whole.item(), rel=1e-6)
     apart = [loss_of(logits[s], batch[s], ignore_index=255) for s in (slice(0, 2), slice(2, 4))]
     assert sum(apart).item() / 2 != pytest.approx(whole.item(), rel=1e-3)
+
+
+def test_labels_are_taken_at_the_centre_of_each_cell():
+    mask = torch.arange(64, dtype=torch.uint8).reshape(1, 8, 8)
+    assert labels_on_grid(mask, torch.empty(1, 3, 2, 2)).tolist() == [[[18, 22], [50, 54]]]
+    assert torch.equal(labels_on_grid(mask, torch.empty(1, 3, 8, 8)), mask)
+    wide = (mask.int() + 65472).to(torch.uint16)  # fault 42: two bytes, 65535 in the last corner
+    assert labels_on_grid(wide, torch.empty(1, 3, 2, 2)).tolist() == [
+        [[65490, 65494], [65522, 65526]]
+    ]
