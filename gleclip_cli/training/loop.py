@@ -15,8 +15,9 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from gleclip_cli.artifacts.checkpoint import load_training_state, save_training_state
-from gleclip_cli.errors import Diverged
+from gleclip_cli.artifacts.checkpoint import STATE_FILE, load_training_state, save_training_state
+from gleclip_cli.artifacts.run_dir import printable
+from gleclip_cli.errors import Diverged, EnvironmentFault
 from gleclip_cli.model.weights import fit_weights
 from gleclip_cli.parallel.processes import ALONE, Processes
 from gleclip_cli.progress import SILENT, Progress
@@ -162,12 +163,22 @@ class Trainer:
 
 
 def resume(trainer: Trainer, state_folder: Path) -> bool:
-    """Go on from the state in `state_folder` if it is ahead of the trainer; tell whether it is."""
+    """Go on from the state in `state_folder` if it is ahead of the trainer; tell whether it is.
+
+    Raises:
+        BadInput: the state is damaged, or of another network.
+        EnvironmentFault: the processes do not see the same state.
+    """
     saved = load_training_state(state_folder)
     ahead = saved is not None and saved["step"] > trainer.step
     if saved is not None and ahead:
         trainer.restore(saved)
-    trainer.processes.wait()  # the main process must not replace what others still read
+    # all wait here: the main process must not replace what others still read
+    if len(set(trainer.processes.gather(trainer.step))) > 1:
+        raise EnvironmentFault(
+            f"The processes do not find the same {STATE_FILE} in {printable(state_folder)}.",
+            "Put the run into a folder that all machines share.",
+        )
     return ahead
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gleclip_cli.artifacts.checkpoint import load_training_state
 from gleclip_cli.datasets.transforms import Augment
-from gleclip_cli.errors import BadInput, Diverged
+from gleclip_cli.errors import BadInput, Diverged, EnvironmentFault
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.parallel.processes import ALONE, Processes, joined
 from gleclip_cli.seg.clip_decoder import ClipDecoder
@@ -234,6 +234,17 @@ def test_rounds_end_where_told_are_saved_and_are_not_repeated(decoder, tmp_path)
     fit(other, cached(decoder), state_folder=state, log=events.append)
     assert [event["event"] for event in events] == ["step", "step"]
     assert all(torch.equal(value, expected[name]) for name, value in decoder.weights().items())
+
+
+def test_processes_that_see_different_states_are_told_to_share_a_folder(decoder, tmp_path):
+    class Astray(Processes):
+        def gather(self, value):
+            return [value, 3]
+
+    criterion = PixelCriterion(decoder)
+    trainer = Trainer(decoder, criterion, recipe(), device=CPU, processes=Astray(0, 2))
+    with pytest.raises(EnvironmentFault, match="do not find the same"):
+        resume(trainer, tmp_path)
 
 
 ODD = IDS[:7]
