@@ -3,6 +3,10 @@
 The probe is the run itself on two and on six images of every split, in a temporary folder: the
 difference is what an image costs, the rest what a step costs once. A run on one image goes before
 it, because the first run of a process also pays for loading the libraries.
+
+A training that keeps CLIP's features is probed with all its passes: the first is the dear one. Few
+images always fit into memory; where all of them will not, CLIP reads each in every pass, for about
+what a map costs.
 """
 
 import shutil
@@ -20,16 +24,20 @@ from gleclip_cli.config import Execution, PrepareDataConfig, TrainSegConfig
 from gleclip_cli.datasets.readers import read_source, reading_once
 from gleclip_cli.errors import GleclipError, MissingInput
 from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.training.cached import CACHE_LIMIT
 
 _FEW, _MORE = 2, 6
+
+_Measured = dict[str, tuple[float, float, float]]
+"""Step -> seconds, bytes on disk, bytes of features kept in memory."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """One step of a run; `seconds` and `size` (bytes on disk) are None where the probe failed.
 
-    `images` counts every pass that costs as much as the first: a network whose features are not
-    cached sees each image once per epoch. A finished step costs nothing.
+    `images` counts every pass of a training that keeps no features: it sees each image once per
+    epoch. A finished step costs nothing.
     """
 
     label: str
@@ -72,7 +80,7 @@ def _plan(
     splits = _splits(run, configs["prepare-data"])
     reading = time.monotonic() - started
     done = _finished(run, configs, executions)
-    probes: list[dict[str, tuple[float, float]]] = []
+    probes: list[_Measured] = []
     if len(done) < len(pipeline.steps(configs)):
         try:
             for count in (1, _FEW, _MORE):
@@ -118,8 +126,8 @@ def _finished(
 
 def _probe(
     configs: Mapping[str, Any], executions: Mapping[str, Execution], count: int
-) -> dict[str, tuple[float, float]]:
-    """Return seconds and bytes of every step for `count` images of every split."""
+) -> _Measured:
+    """Return what every step takes for `count` images of every split."""
     few = {command: replace(config, limit=count) for command, config in configs.items()}
     few["train-seg"] = replace(few["train-seg"], epochs=_probed_epochs(few["train-seg"]))
     if few["prepare-data"].dataset == "scenes":
@@ -132,7 +140,14 @@ def _probe(
     }
     with tempfile.TemporaryDirectory(prefix="gleclip-probe-") as folder:
         summary = pipeline.run(RunDir(folder), few, real)
-        return {r.label: (r.seconds, _bytes_in(r.manifest.path.parent)) for r in summary.results}
+        return {
+            r.label: (
+                r.seconds,
+                _bytes_in(r.manifest.path.parent),
+                float(r.manifest.data.get("cache_bytes", 0)),
+            )
+            for r in summary.results
+        }
 
 
 def _probed_epochs(config: TrainSegConfig) -> float:
@@ -148,8 +163,8 @@ def _bytes_in(folder: Path) -> float:
 def _estimate(
     step: pipeline.Step,
     splits: Mapping[str, int],
-    few: Mapping[str, tuple[float, float]],
-    more: Mapping[str, tuple[float, float]],
+    few: _Measured,
+    more: _Measured,
 ) -> Estimate:
     command, config = step
     label = pipeline.label(step)
@@ -162,12 +177,17 @@ def _estimate(
         seen = round(images * config.epochs / _probed_epochs(config))
     if label not in few or label not in more:
         return Estimate(label, seen, None, None)
-    each, once = (
-        [max(0.0, (b - a) / (_MORE - _FEW)) for a, b in zip(few[label], more[label], strict=True)],
-        few[label],
-    )
-    seconds, size = (
+    seconds, size, cache = (
         first + cost * max(0, number / probed - _FEW)
-        for first, cost, number in zip(once, each, (seen, images), strict=True)
+        for first, cost, number in zip(
+            few[label], _per_image(label, few, more), (seen, images, images), strict=True
+        )
     )
+    if cache > CACHE_LIMIT and "gen-cam" in more:
+        seconds += (config.epochs - 1) * images * _per_image("gen-cam", few, more)[0]
     return Estimate(label, seen, seconds, size)
+
+
+def _per_image(label: str, few: _Measured, more: _Measured) -> list[float]:
+    pairs = zip(few[label], more[label], strict=True)
+    return [max(0.0, (b - a) / (_MORE - _FEW)) for a, b in pairs]

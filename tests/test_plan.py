@@ -14,46 +14,50 @@ from gleclip_cli.config import (
     GenCamConfig,
     PrepareDataConfig,
     RefineConfig,
+    TrainCamConfig,
     TrainSegConfig,
 )
 from gleclip_cli.datasets import readers
 from gleclip_cli.errors import EnvironmentFault
 from gleclip_cli.plan import plan
+from gleclip_cli.training.cached import CACHE_LIMIT
 
 CONFIGS: dict[str, Any] = {
     "prepare-data": PrepareDataConfig(train_images=100, val_images=50),
+    "train-cam": TrainCamConfig(epochs=5.0),
     "gen-cam": GenCamConfig(limit=40),
     "refine": RefineConfig(),
     "train-seg": TrainSegConfig(epochs=3.0),
     "evaluate": EvaluateConfig(),
 }
 EXECUTIONS = {command: Execution() for command in CONFIGS}
+LABELS = (
+    "prepare-data",
+    "train-cam",
+    "gen-cam",
+    "evaluate cam train",
+    "refine",
+    "evaluate pseudo train",
+    "train-seg",
+    "evaluate seg val",
+)
 
 
 def test_a_probe_is_scaled_to_the_images_of_every_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every step costs 5 s once and 2 s per image, 10 bytes once and 3 per image."""
+    """Every step costs 5 s once and 2 s per image, 10 bytes once and 3 per image; no cache."""
 
     def probe(configs: Mapping[str, Any], executions: object, count: int) -> dict[str, Any]:
-        splits = {"prepare-data": 2}
-        return {
-            label: (5.0 + 2 * count * splits.get(label, 1), 10.0 + 3 * count * splits.get(label, 1))
-            for label in (
-                "prepare-data",
-                "gen-cam",
-                "evaluate cam train",
-                "refine",
-                "evaluate pseudo train",
-                "train-seg",
-                "evaluate seg val",
-            )
-        }
+        images = {label: count * (2 if label == "prepare-data" else 1) for label in LABELS}
+        return {label: (5.0 + 2 * n, 10.0 + 3 * n, 0.0) for label, n in images.items()}
 
     monkeypatch.setattr(module, "_probe", probe)
     found = {step.label: step for step in plan(RunDir(tmp_path / "run"), CONFIGS, EXECUTIONS).steps}
     assert found["prepare-data"].seconds == pytest.approx(5 + 2 * 150)
     assert found["prepare-data"].size == pytest.approx(10 + 3 * 150)
+    assert found["train-cam"].images == 100  # the probe has all passes
+    assert found["train-cam"].seconds == pytest.approx(5 + 2 * 100)
     assert found["gen-cam"].images == 40
     assert found["gen-cam"].seconds == pytest.approx(5 + 2 * 40)
     assert found["train-seg"].images == 300
@@ -61,6 +65,26 @@ def test_a_probe_is_scaled_to_the_images_of_every_step(
     assert found["train-seg"].size == pytest.approx(10 + 3 * 100)
     assert found["evaluate seg val"].seconds == pytest.approx(5 + 2 * 50)
     assert not (tmp_path / "run").exists()
+
+
+def test_features_that_memory_cannot_hold_are_computed_in_every_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = CACHE_LIMIT / 90
+
+    def probe(configs: Mapping[str, Any], executions: object, count: int) -> dict[str, Any]:
+        return {
+            label: (2.0 * count, 3.0 * count, each * count * (label == "train-cam"))
+            for label in LABELS
+        }
+
+    monkeypatch.setattr(module, "_probe", probe)
+    for images, more in ((80, 0), (100, 4 * 2 * 100)):
+        configs = {**CONFIGS, "train-cam": TrainCamConfig(epochs=5.0, limit=images)}
+        steps = plan(RunDir(tmp_path / "run"), configs, EXECUTIONS).steps
+        found = {step.label: step.seconds for step in steps}
+        assert found["train-cam"] == pytest.approx(2 * images + more)
+        assert found["train-seg"] == pytest.approx(2 * 300)
 
 
 def test_without_weights_images_are_counted_and_times_unknown(
@@ -71,7 +95,7 @@ def test_without_weights_images_are_counted_and_times_unknown(
 
     monkeypatch.setattr(module, "_probe", fails)
     steps = plan(RunDir(tmp_path / "run"), CONFIGS, EXECUTIONS).steps
-    assert [step.images for step in steps] == [150, 40, 100, 100, 100, 300, 50]
+    assert [step.images for step in steps] == [150, 100, 40, 100, 100, 100, 300, 50]
     assert all(step.seconds is None and step.size is None for step in steps)
 
 
@@ -81,6 +105,7 @@ def test_a_real_probe_of_every_step(
     clip: dict[str, Any] = {"clip_model": tiny_clip_json, "clip_weights": "random"}
     configs = {
         "prepare-data": PrepareDataConfig(dataset="voc", data=str(tiny_voc)),
+        "train-cam": TrainCamConfig(**clip, epochs=2.0, batch_size=2, crop=32),
         "gen-cam": GenCamConfig(**clip),
         "refine": RefineConfig(),
         "train-seg": TrainSegConfig(**clip, arch="clip-decoder", epochs=1.0, batch_size=2, crop=32),
@@ -93,7 +118,7 @@ def test_a_real_probe_of_every_step(
     )
     made = plan(RunDir(tmp_path / "run"), configs, EXECUTIONS)
     assert len(read) == 1
-    assert [step.images for step in made.steps] == [4, 3, 3, 3, 3, 3, 1]
+    assert [step.images for step in made.steps] == [4, 3, 3, 3, 3, 3, 3, 1]
     assert all(step.seconds and step.seconds > 0 for step in made.steps)
     assert all(step.size and step.size > 0 for step in made.steps)
     assert made.free > 0
