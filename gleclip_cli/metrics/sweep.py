@@ -112,7 +112,13 @@ def sweep_of_train(run: RunDir, maps: Manifest) -> Manifest | None:
     except MissingInput:
         return None
     one, other = (
-        {**made.data["config"], "split": "", "limit": None, "weights": made.data["weights"]}
+        {
+            **made.data["config"],
+            "split": "",
+            "limit": None,
+            "weights": made.data["weights"],
+            "training": made.data["digests"].get("train_cam"),
+        }
         for made in (maps, of_train)
     )
     current = swept.data["inputs"].get(of_train.name) == of_train.key

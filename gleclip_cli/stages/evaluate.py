@@ -36,7 +36,8 @@ def evaluate(
 ) -> Manifest:
     """Write scores.json, confusion.npz and per_image.csv, and the predictions of a network.
 
-    Image-level labels decide which classes maps and pseudo masks hold; a network never sees them.
+    Image-level labels decide which classes maps and pseudo masks hold, unless the maps were made
+    without them; a network never sees them.
     Maps and pseudo masks of trainaug serve train, where train has none of its own.
     Images without a true mask are counted (`without_mask`), not scored. The background threshold
     of maps is the given one, else that of a finished sweep on train, else swept on this split.
@@ -126,6 +127,15 @@ class _Evaluation:
         return len(self.vocabulary.class_names)
 
     @property
+    def labels_used(self) -> bool:
+        """Whether image-level labels have chosen the classes of what is scored."""
+        if self.config.what not in EVALUATE_WHAT:
+            return False
+        made = self.source.data
+        told = made["config"] if self.config.what == "cam" else made
+        return bool(told.get("labels", "given") == "given")
+
+    @property
     def keeps_predictions(self) -> bool:
         """Whether predictions are files: they take time, so an interrupted run keeps them."""
         return self.config.what not in EVALUATE_WHAT and self.config.save_predictions
@@ -140,7 +150,7 @@ class _Evaluation:
         tally = Tally(self.num_classes)
         facts: dict[str, Any] = {"what": config.what, "split": config.split}
         facts["made_for"] = self.made_for
-        facts["image_level_labels_used"] = config.what in EVALUATE_WHAT
+        facts["image_level_labels_used"] = self.labels_used
         label: Labeller = _as_it_is
         image_ids = self.scope.scored
         if config.what == "cam":

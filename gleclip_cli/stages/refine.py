@@ -65,6 +65,7 @@ def refine(
         execution=execution,
         progress=progress,
     ) as stage:
+        stage.note(labels=cams.data["config"].get("labels", "given"))
         todo = stage.todo({i: f"{maps[i]} {images[i]}" for i in image_ids})
         if todo and not stage.dry_run:
             device = str(pick_device(execution.device, progress))

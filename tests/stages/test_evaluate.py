@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
 from gleclip_cli.artifacts.maps import Cam, load_cam, load_label_image, save_cam, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
-from gleclip_cli.artifacts.stage import open_stage
+from gleclip_cli.artifacts.stage import Manifest, open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, load_scores, save_prepared
 from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, RefineConfig, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
@@ -24,6 +25,7 @@ from gleclip_cli.progress import Silent
 from gleclip_cli.seg.network import NetworkSpec, build_network, load_network
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.stages.evaluate import evaluate
+from gleclip_cli.stages.refine import refine
 
 CLASSES = {"a": [1, 3], "b b": [2], "no class": [], "Zwölf": [1], "unmasked": [2]}
 SIZE = (18, 26)
@@ -91,7 +93,7 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def write_maps(run: RunDir, split: str, **config: Any) -> None:
+def write_maps(run: RunDir, split: str, *, inputs: Sequence[Manifest] = (), **config: Any) -> None:
     made_with = GenCamConfig(split=split, **config)
     with open_stage(
         run,
@@ -99,6 +101,7 @@ def write_maps(run: RunDir, split: str, **config: Any) -> None:
         made_with,
         name=split,
         weights={"clip": "0"},
+        inputs=inputs,
         item_ids=list(CLASSES),
         execution=SKIP,
     ) as stage:
@@ -215,6 +218,34 @@ def test_a_threshold_of_other_maps_is_not_taken(run: RunDir) -> None:
     write_maps(run, "val", method="similarity")
     evaluate(run, EvaluateConfig(what="cam", split="val"), execution=CPU)
     assert scores_of(run, "cam", "val").extra["threshold_chosen_on"] == "val"
+
+
+@pytest.mark.parametrize("what", ["cam", "pseudo"])
+def test_what_was_made_without_labels_says_so(run: RunDir, what: str) -> None:
+    config = EvaluateConfig(what=what, split="val")
+    if what == "pseudo":
+        refine(run, RefineConfig(split="val", steps=()), execution=SKIP)
+    evaluate(run, config, execution=SKIP)
+    assert scores_of(run, what, "val").extra["image_level_labels_used"] is True
+    write_maps(run, "val", labels="none")
+    if what == "pseudo":
+        refine(run, RefineConfig(split="val", steps=()), execution=SKIP)
+    evaluate(run, config, execution=SKIP)
+    assert scores_of(run, what, "val").extra["image_level_labels_used"] is False
+
+
+def test_a_threshold_of_another_training_is_not_taken(run: RunDir) -> None:
+    config = EvaluateConfig(what="cam", split="val")
+    for split, training in (("train", "a"), ("val", "a"), ("val", "b")):
+        with open_stage(run, "train_cam", {"training": training}, execution=SKIP) as stage:
+            model = stage.finish()
+        write_maps(run, split, inputs=[model])
+        if split == "train":
+            evaluate(run, EvaluateConfig(what="cam", split="train"), execution=CPU)
+            continue
+        evaluate(run, config, execution=SKIP)
+        chosen_on = scores_of(run, "cam", "val").extra["threshold_chosen_on"]
+        assert chosen_on == ("train" if training == "a" else "val")
 
 
 def test_a_given_threshold_is_used_and_told(run: RunDir) -> None:
