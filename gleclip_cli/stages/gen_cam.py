@@ -79,7 +79,10 @@ def gen_cam(
         arguments={**asdict(config), **asdict(wording)},
         progress=progress,
     ) as stage:
-        todo = stage.todo(data.fingerprints(config.split))
+        # a model trained anew on changed pictures has the same settings
+        model = inputs[1].digest if config.method == "gle-clip" else ""
+        images = data.fingerprints(config.split)
+        todo = stage.todo({i: f"{model} {images[i]}".lstrip() for i in images})
         if todo and not stage.dry_run:
             device = pick_device(execution.device, progress)
             if config.precision != "fp32" and device.type != "cuda":

@@ -61,7 +61,9 @@ def train_cam(
         processes.share(config.batch_size)  # refused before anything is read or written
         manifest = _train(run, config, processes, execution, progress)
         processes.wait()  # until the main process has written the manifest
-        return manifest if processes.main else load_manifest(run, "train_cam")
+        if processes.main or execution.dry_run:
+            return manifest
+        return load_manifest(run, "train_cam")
 
 
 def _train(
