@@ -23,6 +23,7 @@ from gleclip_cli.cli.main import app
 
 Succeed = Callable[..., None]
 RUN = Path("runs/folder")
+CLIP_ES = ("--method", "clip-es")  # where no model has to be trained
 TAGS = {
     "Fahrräder am Café.jpg": "bike;person",
     "farm/1.png": "cow",
@@ -68,15 +69,7 @@ def test_three_classes_to_masks_in_four_commands(
     succeed(
         ("init", own),
         ("prepare-data", "--dataset", "folder", "--data", own),
-        (
-            "gen-cam",
-            "--method",
-            "clip-es",
-            "--clip-model",
-            tiny_clip_json,
-            "--clip-weights",
-            "random",
-        ),
+        ("gen-cam", *CLIP_ES, "--clip-model", tiny_clip_json, "--clip-weights", "random"),
         ("refine", "--par-iterations", 2),
     )
     classes = {"bike": 1, "cow": 2, "person": 3}
@@ -104,7 +97,8 @@ def test_masks_are_for_scores_and_a_network_needs_none(
     clip = ("--clip-model", tiny_clip_json, "--clip-weights", "random")
     succeed(
         ("prepare-data", "--dataset", "folder", "--data", own),
-        ("gen-cam", "--method", "clip-es", *clip),
+        ("train-cam", *clip, "--epochs", 2, "--batch-size", 2, "--crop", 32),
+        ("gen-cam", *clip),
         ("refine", "--par-iterations", 2),
         ("evaluate", "--what", "pseudo", "--split", "train"),
         ("train-seg", *clip, "--epochs", 1, "--batch-size", 2, "--crop", 32),
@@ -131,7 +125,7 @@ def test_fault_42_three_hundred_classes_go_the_whole_road(
     clip = ("--clip-model", tiny_clip_json, "--clip-weights", "random")
     succeed(
         ("prepare-data", "--dataset", "folder", "--data", own),
-        ("gen-cam", "--method", "clip-es", *clip),
+        ("gen-cam", *CLIP_ES, *clip),
         ("evaluate", "--what", "cam", "--split", "train"),
         ("refine", "--steps", "none"),
         ("evaluate", "--what", "pseudo", "--split", "train"),
@@ -161,15 +155,7 @@ def test_runs_inside_the_folder_are_not_taken_for_pictures(
     again = ("prepare-data", "--dataset", "folder", "--data", ".")
     succeed(
         again,
-        (
-            "gen-cam",
-            "--method",
-            "clip-es",
-            "--clip-model",
-            tiny_clip_json,
-            "--clip-weights",
-            "random",
-        ),
+        ("gen-cam", *CLIP_ES, "--clip-model", tiny_clip_json, "--clip-weights", "random"),
         ("refine", "--steps", "none"),
         again,
     )
@@ -204,15 +190,7 @@ def test_an_edited_class_table_is_seen_by_the_next_stages(
     own: Path, tiny_clip_json: str, succeed: Succeed
 ) -> None:
     prepare = ("prepare-data", "--dataset", "folder", "--data", own)
-    gen_cam = (
-        "gen-cam",
-        "--method",
-        "clip-es",
-        "--clip-model",
-        tiny_clip_json,
-        "--clip-weights",
-        "random",
-    )
+    gen_cam = ("gen-cam", *CLIP_ES, "--clip-model", tiny_clip_json, "--clip-weights", "random")
     succeed(("init", own), prepare, gen_cam)
     table = own / "gleclip.toml"
     table.write_text(table.read_text().replace('# "cow" = "cow"', '"cow" = "brown cow"'))

@@ -1,6 +1,7 @@
 """The whole road on four pictures with a tiny random CLIP: CPU, offline, seconds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from gleclip_cli import pipeline
+from gleclip_cli.artifacts.manifest import load_manifest
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.cli.main import app
@@ -19,11 +21,13 @@ from gleclip_cli.config import (
     GenCamConfig,
     PrepareDataConfig,
     RefineConfig,
+    TrainCamConfig,
     TrainSegConfig,
 )
 from gleclip_cli.errors import MissingInput
+from gleclip_cli.progress import Silent
 
-STAGES = ("prepare_data", "gen_cam/train", "refine/train", "train_seg/seg")
+STAGES = ("prepare_data", "train_cam", "gen_cam/train", "refine/train", "train_seg/seg")
 SCORED = ("evaluate/cam-train", "evaluate/pseudo-train", "evaluate/seg-val")
 
 
@@ -32,6 +36,7 @@ def settings(data: Path, clip: str) -> dict[str, Any]:
     model = {"clip_model": clip, "clip_weights": "random"}
     return {
         "prepare-data": PrepareDataConfig(dataset="voc", data=str(data)),
+        "train-cam": TrainCamConfig(**model, epochs=2, batch_size=2, crop=32),
         "gen-cam": GenCamConfig(**model),
         "refine": RefineConfig(par_iterations=2),
         "train-seg": TrainSegConfig(
@@ -52,6 +57,10 @@ def toml(tmp_path: Path, tiny_voc: Path, tiny_clip_json: str) -> Path:
     clip-model = {json.dumps(tiny_clip_json)}
     clip-weights = "random"
     device = "cpu"
+    [train-cam]
+    epochs = 2
+    batch-size = 2
+    crop = 32
     [refine]
     par-iterations = 2
     [train-seg]
@@ -130,6 +139,7 @@ def test_each_stage_alone_does_the_same(
     assert gleclip("run", toml, "--run", "whole").exit_code == 0
     commands = [
         ["prepare-data"],
+        ["train-cam"],
         ["gen-cam"],
         ["evaluate", "--what", "cam", "--split", "train"],
         ["refine"],
@@ -165,19 +175,35 @@ def test_without_masks_everything_but_scoring_works(tiny_voc: Path, tiny_clip_js
     assert run.checkpoint("seg").exists()
 
 
-def test_gen_cam_fills_the_gap_before_it(tiny_voc: Path, tiny_clip_json: str) -> None:
+def test_gen_cam_fills_the_gaps_before_it(
+    tiny_voc: Path, tiny_clip_json: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     configs = settings(tiny_voc, tiny_clip_json)
     run = RunDir(tiny_voc.parents[1] / "run")
     with pytest.raises(MissingInput):
         pipeline.gen_cam(run, configs["gen-cam"], execution=Execution(device="cpu"))
-    manifest = pipeline.gen_cam(
-        run,
-        configs["gen-cam"],
-        prepare=lambda: configs["prepare-data"],
-        execution=Execution(device="cpu"),
-    )
+    said: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", said.append)
+    words: dict[str, Any] = {
+        "prepare": lambda: configs["prepare-data"],
+        # the CLIP and the texts of the maps win over those of the training
+        "train": lambda: replace(configs["train-cam"], clip_weights="x", texts="enriched"),
+        "execution": Execution(device="cpu"),
+        "progress": progress,
+    }
+    manifest = pipeline.gen_cam(run, replace(configs["gen-cam"], texts="plain"), **words)
     assert manifest.complete
     assert load_prepared(run).image_ids("train") == ["a", "b", "c"]
+    trained = load_manifest(run, "train_cam")
+    assert trained.data["config"]["texts"] == "plain"
+    assert trained.data["weights"] == manifest.data["weights"]
+    assert [line.removeprefix(str(run.root)) for line in said] == [
+        " has no image lists: preparing them first.",
+        " has no trained GLE-CLIP: training it first.",
+    ]
+    assert pipeline.gen_cam(run, replace(configs["gen-cam"], texts="plain"), **words).complete
+    assert len(said) == 2
 
 
 def test_a_bad_picture_ends_the_run_with_exit_3_or_is_left_out_with_exit_4(
@@ -195,5 +221,5 @@ def test_a_bad_picture_ends_the_run_with_exit_3_or_is_left_out_with_exit_4(
 
 
 def _on_cpu() -> dict[str, Execution]:
-    commands = ("prepare-data", "gen-cam", "refine", "train-seg", "evaluate")
+    commands = ("prepare-data", "train-cam", "gen-cam", "refine", "train-seg", "evaluate")
     return dict.fromkeys(commands, Execution(device="cpu"))
