@@ -76,7 +76,7 @@ def test_extras_named_exist() -> None:
     assert set(re.findall(r"'\.\[(\w+)\]'", README)) <= set(extras)
 
 
-@pytest.mark.timeout(600)  # seven processes that load torch
+@pytest.mark.timeout(600)  # eight processes that load torch
 def test_the_script_that_chains_the_stages_runs(tmp_path: Path) -> None:
     script = next(block for block in SHELL if block.startswith("set -e"))
     command = tmp_path / "bin" / "gleclip"
@@ -92,7 +92,7 @@ def test_the_script_that_chains_the_stages_runs(tmp_path: Path) -> None:
         ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("Using runs/mine, the run used last.") == 6
+    assert result.stderr.count("Using runs/mine, the run used last.") == 7
     assert result.stdout.count("mean of") == 3
     run = tmp_path / "runs" / "mine"
     assert (run / "evaluate" / "seg-val" / "scores.json").exists()

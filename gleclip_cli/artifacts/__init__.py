@@ -6,6 +6,8 @@
         lists/<split>.txt                  one image id per line, sorted; % and line ends as %XX
         labels/<split>.json                id -> class ids (1-based; 0 is background)
         images/<split>.json                id -> `ImageRecord`: image, mask, size [H, W], sha256
+      train_cam/                           checkpoint as below: GLE-CLIP without CLIP; state/ holds
+                                           also teacher-<round>/<id>.png, like pseudo masks
       gen_cam/<split>/cams/<ab>/<id>.npz   `Cam`: scores float16 (k, h, w) in [0, 1] on their own
                                            grid; class_ids int64 (k,); size int64 (2,) = H, W;
                                            <ab>: two hexadecimal digits of the id's SHA-256
