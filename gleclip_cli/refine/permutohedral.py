@@ -52,19 +52,19 @@ def build_lattice(features: Float32[np.ndarray, "d n"]) -> Lattice:
     offsets, weights = np.empty((n, d + 1), np.int32), np.empty((n, d + 1), np.float32)
     codes = find_corners(scaled, strides, offsets, weights)
     chains, starts = link_vertices(codes, strides.sum() - (d + 1) * strides)
-    mass, table = np.ones(n, np.float32), np.empty(len(codes), np.float32)
-    lattice = Lattice(offsets, weights, chains, starts, len(codes), mass)
+    mass, table = np.ones((n, 1), np.float32), np.empty((len(codes), 1), np.float32)
+    lattice = Lattice(offsets, weights, chains, starts, len(codes), mass[:, 0])
     splat(table, mass, lattice, (0,))
     slice_(mass, table, lattice, 0.0, 1.0, (0,))
-    _normalise(weights, mass)  # the factor 1 / (1 + 2^-d) cancels
+    _normalise(weights, mass[:, 0])  # the factor 1 / (1 + 2^-d) cancels
     splat(table, mass, lattice, (0,))
     slice_(mass, table, lattice, 0.0, 1.0, (0,))
     return lattice
 
 
 def splat(
-    table: Float32[np.ndarray, "vertices *lanes"],
-    values: Float32[np.ndarray, "n *lanes"],
+    table: Float32[np.ndarray, "vertices lanes"],
+    values: Float32[np.ndarray, "n lanes"],
     lattice: Lattice,
     lanes: tuple[int, ...],
 ) -> None:
@@ -75,8 +75,8 @@ def splat(
 
 
 def slice_(
-    values: Float32[np.ndarray, "n *lanes"],
-    table: Float32[np.ndarray, "vertices *lanes"],
+    values: Float32[np.ndarray, "n lanes"],
+    table: Float32[np.ndarray, "vertices lanes"],
     lattice: Lattice,
     keep: float,
     weight: float,

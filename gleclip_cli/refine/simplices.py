@@ -88,33 +88,46 @@ def _doubled(slots: Any, codes: Any, count: int) -> Any:
 
 
 @kernel
+def _corners(strides: Any, point: Any, zero: Any, rank: Any, weights: Any, codes: Any) -> None:
+    """Fill the weights and codes of the corners of a block of points that `_embed` has placed."""
+    count, size = weights.shape
+    distance, stride, total = np.empty(size, np.float32), np.empty(size, np.int64), strides.sum()
+    for p in range(count):
+        code: Any = np.int64(0)
+        for i in range(size):
+            distance[rank[i, p]] = point[i, p]
+            stride[rank[i, p]] = strides[i]
+            code += np.int64(zero[i, p]) * strides[i]
+        weights[p, 0] = 1 + distance[size - 1] - distance[0]
+        codes[p, 0] = code
+        for r in range(1, size):
+            weights[p, r] = distance[size - 1 - r] - distance[size - r]
+            code += total - size * stride[size - r]
+            codes[p, r] = code
+
+
+@kernel
 def find_corners(features: Any, strides: Any, offsets: Any, weights: Any) -> Any:
     """Fill the vertex numbers and weights of every point's corners; return the vertices' codes."""
     n, size = offsets.shape
-    slots, codes, count = np.full(2**19, -1, np.int32), np.empty(2**18, np.int64), 0
+    expected = 16 * _BLOCK
+    while expected < 4 * n:
+        expected *= 2
+    slots, codes, count = np.full(expected, -1, np.int32), np.empty(expected // 2, np.int64), 0
     point, zero = np.empty((size, _BLOCK), np.float32), np.empty((size, _BLOCK), np.float32)
-    rank = np.empty((size, _BLOCK), np.int32)
-    distance, stride, total = np.empty(size, np.float32), np.empty(size, np.int64), strides.sum()
+    rank, corners = np.empty((size, _BLOCK), np.int32), np.empty((_BLOCK, size), np.int64)
     for start in range(0, n, _BLOCK):
         block = min(_BLOCK, n - start)
         _embed(features, start, block, point, zero, rank)
+        _corners(strides, point, zero, rank, weights[start : start + block], corners)
         if count + block * size > codes.size:
             slots, codes = _doubled(slots, codes, count)
         shift = _shift(slots.size)
         for p in range(block):
-            code: Any = np.int64(0)
-            for i in range(size):
-                distance[rank[i, p]] = point[i, p]
-                stride[rank[i, p]] = strides[i]
-                code += np.int64(zero[i, p]) * strides[i]
-            weights[start + p, 0] = 1 + distance[size - 1] - distance[0]
             for r in range(size):
-                if r:
-                    weights[start + p, r] = distance[size - 1 - r] - distance[size - r]
-                v = _number(slots, codes, count, code, shift)
+                v = _number(slots, codes, count, corners[p, r], shift)
                 count = max(count, v + 1)
                 offsets[start + p, r] = v
-                code += total - size * stride[size - 1 - r]
     return codes[:count].copy()
 
 
@@ -151,6 +164,25 @@ def _search(ordered: Any, numbers: Any, first: Any, code: Any, shift: Any) -> An
 
 
 @kernel
+def _chain(after: Any, opens: Any, openers: Any, chains: Any, filled: int) -> int:
+    """Append the chains of one axis; return how many entries there are then."""
+    count = 0
+    for v in range(after.size):  # collected without a branch, as no rule tells which they are
+        openers[count] = v
+        count += int(opens[v]) & int(after[v] >= 0)
+    for opener in openers[:count]:
+        chains[filled] = ~opener
+        filled += 1
+        u = after[opener]
+        while u >= 0:
+            chains[filled] = u
+            filled += 1
+            u = after[u]
+    chains[filled] = -1
+    return filled + 1
+
+
+@kernel
 def link_vertices(codes: Any, differences: Any) -> Any:
     """Return the chains of vertices whose codes differ by each of `differences`, and their starts.
 
@@ -162,25 +194,17 @@ def link_vertices(codes: Any, differences: Any) -> Any:
     shift, first = _shift(buckets), np.zeros(buckets + 2, np.int32)
     ordered, numbers = _sorted(codes, first, shift)
     chains = np.empty(differences.size * (m + 1), np.int32)
-    starts, filled = np.zeros(differences.size + 1, np.int64), 0
-    after, opens = np.empty(m, np.int32), np.empty(m + 1, np.bool_)
+    starts = np.zeros(differences.size + 1, np.int64)
+    after, openers, opens = (
+        np.empty(m, np.int32),
+        np.empty(m + 1, np.int32),
+        np.empty(m + 1, np.bool_),
+    )
     for axis in range(differences.size):
         opens[:] = True
         for i in range(m):
-            after[numbers[i]] = u = _search(
-                ordered, numbers, first, ordered[i] + differences[axis], shift
-            )
+            code = ordered[i] + differences[axis]
+            after[numbers[i]] = u = _search(ordered, numbers, first, code, shift)
             opens[u] = False  # -1 marks the last entry, which belongs to no vertex
-        for v in range(m):
-            if opens[v] and after[v] >= 0:
-                chains[filled] = ~v
-                filled += 1
-                u = after[v]
-                while u >= 0:
-                    chains[filled] = u
-                    filled += 1
-                    u = after[u]
-        chains[filled] = -1
-        filled += 1
-        starts[axis + 1] = filled
-    return chains[:filled].copy(), starts
+        starts[axis + 1] = _chain(after, opens, openers, chains, starts[axis])
+    return chains[: starts[-1]].copy(), starts
