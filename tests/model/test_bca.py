@@ -1,0 +1,83 @@
+"""Bidirectional cross-attention: who reads whom, and who does not."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gleclip_cli.model.bca import BidirectionalCrossAttention, CrossAttention
+
+DIM, WIDTH = 12, 64
+
+
+def layer(**directions: bool) -> BidirectionalCrossAttention:
+    """As if trained: scales are not zero."""
+    torch.manual_seed(0)
+    made = BidirectionalCrossAttention(DIM, width=WIDTH, **directions)
+    for scale in (made.text_scale, made.pixel_scale):
+        nn.init.normal_(scale)
+    return made
+
+
+@pytest.fixture
+def both() -> tuple[Tensor, Tensor]:
+    """Texts and pixels."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(2, 4, DIM, generator=generator), torch.randn(2, 9, DIM, generator=generator)
+
+
+def test_an_untrained_layer_returns_its_inputs(both: tuple[Tensor, Tensor]) -> None:
+    for before, after in zip(
+        both, BidirectionalCrossAttention(DIM, width=WIDTH)(*both), strict=True
+    ):
+        assert torch.equal(before, after)
+
+
+def test_a_direction_that_is_off_leaves_its_side_as_it_is(both: tuple[Tensor, Tensor]) -> None:
+    texts, pixels = both
+    after = layer(text_reads=False)(texts, pixels)
+    assert torch.equal(after[0], texts)
+    assert not torch.allclose(after[1], pixels, atol=0.01)
+    after = layer(pixels_read=False)(texts, pixels)
+    assert not torch.allclose(after[0], texts, atol=0.01)
+    assert torch.equal(after[1], pixels)
+
+
+def test_attention_is_the_formula(both: tuple[Tensor, Tensor]) -> None:
+    queries, others = both
+    torch.manual_seed(0)
+    attention = CrossAttention(DIM, WIDTH)
+    key, value = attention.key_value(others).chunk(2, dim=-1)
+    heads = []
+    for head in range(2):  # 32 channels each
+        part = slice(32 * head, 32 * head + 32)
+        scores = attention.query(queries)[..., part] @ key[..., part].transpose(1, 2)
+        heads.append((scores / 32**0.5).softmax(dim=-1) @ value[..., part])
+    expected = attention.merge(torch.cat(heads, dim=-1))
+    torch.testing.assert_close(attention(queries, others), expected)
+
+
+def test_pixels_read_the_updated_texts(both: tuple[Tensor, Tensor]) -> None:
+    one = layer()
+    texts, pixels = one(*both)
+    one.text_from_pixels = None
+    expected = one(texts, both[1])[1]
+    torch.testing.assert_close(pixels, expected)
+
+
+def test_permuted_texts_give_permuted_texts_and_the_same_pixels(
+    both: tuple[Tensor, Tensor],
+) -> None:
+    texts, pixels = both
+    order = [2, 0, 3, 1]
+    expected, same = layer()(texts, pixels)
+    permuted = layer()(texts[:, order], pixels)
+    torch.testing.assert_close(permuted[0], expected[:, order])
+    torch.testing.assert_close(permuted[1], same)
+
+
+def test_pixels_do_not_see_pixels_but_through_texts(both: tuple[Tensor, Tensor]) -> None:
+    texts, pixels = both
+    alone = layer(text_reads=False)(texts, pixels[:, :1])[1]
+    torch.testing.assert_close(alone, layer(text_reads=False)(texts, pixels)[1][:, :1])
+    mixed = layer()(texts, pixels)[1][:, :1]
+    assert not torch.allclose(layer()(texts, pixels[:, :1])[1], mixed, atol=1e-3)
