@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gleclip_cli.refine.affinity import box_mask, caa, sinkhorn_scaling
+from gleclip_cli.refine.affinity import box_mask, caa, gated, sinkhorn_scaling
 
 GRIDS = [(5, 7), (6, 6), (1, 9)]
 
@@ -96,3 +96,18 @@ def test_an_empty_map_has_no_box_and_stays_zero() -> None:
     cams = torch.zeros(1, 3, 4)
     assert not box_mask(cams, threshold=0.4).any()
     assert caa(random_attention(12), cams, threshold=0.4).eq(0).all()
+
+
+def test_the_gate_keeps_attention_that_is_near_what_was_learned() -> None:
+    learned = torch.tensor([[0.5, 0.4], [0.4, 0.5]])
+    attention = torch.stack([torch.full((2, 2), value) for value in (0.1, 0.2, 0.44, 0.43)])
+    # sum(learned - attention): 1.4, 1.0, 0.04, 0.08, mean 0.63
+    torch.testing.assert_close(gated(attention, learned), 0.435 * learned)
+
+
+def test_a_gate_between_equals_keeps_all_and_none_is_the_mean() -> None:
+    learned = torch.tensor([[0.3, 0.1], [0.2, 0.7]])
+    same = torch.tensor([[0.1, 0.2], [0.3, 0.1]])
+    torch.testing.assert_close(gated(same.repeat(5, 1, 1), learned), same * learned)
+    attention = torch.rand(3, 4, 4)
+    assert torch.equal(gated(attention, None), attention.mean(dim=0))
