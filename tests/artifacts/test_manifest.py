@@ -36,7 +36,7 @@ def test_the_manifest_tells_where_the_output_comes_from(tmp_path: Path) -> None:
     with open_stage(
         run,
         "gen_cam",
-        GenCamConfig(),
+        GenCamConfig(method="clip-es"),
         name="train",
         inputs=[upstream],
         weights={"clip": "abc"},
