@@ -101,7 +101,8 @@ class TrainCamConfig:
     Parts: `gd` and its most `gd_levels` (patch stride, half of it ...), `bca` and its layers, `daf`
     with its projection and fusion. Teacher: maps become pseudo labels by CAA (`caa_threshold`, a
     share of the maximum) and `teacher_steps`; after each of `rounds` they are made anew by what
-    was learned, with the `gate`. `epochs` counts passes over the split in all rounds together;
+    was learned, with the `gate`. `mosaics`: made of pictures of one class, a share of the number of
+    images. `epochs` counts passes over the split in all rounds together;
     `warmup` is a share of them (0 to 1). A loss of weight 0 is not computed.
     """
 
@@ -124,6 +125,7 @@ class TrainCamConfig:
     gate: bool = True
     teacher_steps: tuple[str, ...] = ("par",)
     rounds: int = 2
+    mosaics: float = 0.25
     epochs: float = 11.0
     batch_size: int = 4
     crop: int = 320
@@ -162,6 +164,7 @@ class TrainCamConfig:
         )
         _fraction("--caa-threshold", self.caa_threshold)
         _fraction("--warmup", self.warmup)
+        _fraction("--mosaics", self.mosaics)
         _positive_limit(self.limit)
 
 

@@ -96,6 +96,12 @@ def train_cam(
         int,
         typer.Option(metavar="N", help="How often the teacher makes labels."),
     ] = DEFAULTS.rounds,
+    mosaics: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1", help="Mosaics of pictures of one class, per picture of the split."
+        ),
+    ] = DEFAULTS.mosaics,
     epochs: Annotated[
         float, typer.Option(metavar="N", help="Passes over the split, all rounds together.")
     ] = DEFAULTS.epochs,

@@ -15,6 +15,7 @@ from gleclip_cli.artifacts.tables import PreparedData, load_prepared
 from gleclip_cli.cam.build import build_gleclip, spec_of
 from gleclip_cli.cam.criterion import GroundingCriterion
 from gleclip_cli.cam.lesson import TaughtLesson
+from gleclip_cli.cam.mosaic import draw_mosaics
 from gleclip_cli.cam.teacher import Teacher
 from gleclip_cli.cam.texts import remembered, wording_of
 from gleclip_cli.config import Execution, TrainCamConfig
@@ -116,7 +117,7 @@ class _Training:
         self._config, self._stage, self._processes = config, stage, processes
         self._execution, self._progress = execution, progress
         self._num_labels = len(vocabulary.class_names)
-        self._class_ids = prepared.labels(config.split)
+        self._tags = dict(prepared.labels(config.split))
         self._state = run.cam_training_state()
 
     def work(self, source: ClipSource, wording: Wording) -> Manifest:
@@ -130,7 +131,7 @@ class _Training:
         texts = remembered(self._run, source)(clip, wording)
         spec, classes = spec_of(config), len(wording.prompts)
         model = build_gleclip(spec, clip, texts, classes, seed=config.seed)
-        criterion = GroundingCriterion(model, config, self._class_ids, mean_count=processes.mean)
+        criterion = GroundingCriterion(model, config, self._tags, mean_count=processes.mean)
         trainer = Trainer(
             model, criterion, _recipe(config, len(image_ids)), device=device, processes=processes
         )
@@ -161,16 +162,15 @@ class _Training:
         for number in range(self._config.rounds):
             last = round(trainer.recipe.steps * (number + 1) / self._config.rounds)
             if trainer.step < last:
-                lesson = TaughtLesson(
-                    self._run, self._prepared, self._config.split, self._num_labels, number
-                )
                 if trainer.step == first:  # later, these weights are no longer the teacher's
                     self._teach(model, number, image_ids, on_bad)
-                if cached is None and self._may_be_cached(model, image_ids):
-                    cached = self._cached(model, lesson, image_ids, on_bad)
+                lesson = self._lesson(number, image_ids)
+                seen = [*image_ids, *lesson.mosaics.parts]
+                if cached is None and self._may_be_cached(model, lesson, image_ids):
+                    cached = self._cached(model, lesson, seen, on_bad)
                 elif cached is not None:
                     cached.relabel(lesson.labels)
-                batches = cached.steps if cached else self._fresh(model, lesson, image_ids, on_bad)
+                batches = cached.steps if cached else self._fresh(model, lesson, seen, on_bad)
                 fit(
                     trainer,
                     batches,
@@ -192,7 +192,7 @@ class _Training:
                 continue
             try:
                 image = self._prepared.load_image(self._config.split, image_id)
-                labels = teacher(image, self._class_ids[image_id])
+                labels = teacher(image, self._tags[image_id])
             except (BadInput, OSError) as error:
                 on_bad(image_id, error)
                 continue
@@ -200,9 +200,20 @@ class _Training:
         model.train()
         self._processes.wait()
 
+    def _lesson(self, number: int, image_ids: list[str]) -> TaughtLesson:
+        """Return what a round teaches; its mosaics are those of all rounds, and get tags."""
+        config = self._config
+        taught = [i for i in image_ids if self._run.teacher_mask(0, i).exists()]
+        mosaics = draw_mosaics(self._tags, taught, share=config.mosaics, seed=config.seed)
+        for mosaic_id, parts in mosaics.parts.items():
+            self._tags[mosaic_id] = sorted({self._tags[part][0] for part in parts})
+        return TaughtLesson(
+            self._run, self._prepared, config.split, self._num_labels, number, mosaics
+        )
+
     def _tagged(self) -> list[str]:
         listed = self._prepared.image_ids(self._config.split)[: self._config.limit]
-        tagged = [image_id for image_id in listed if self._class_ids[image_id]]
+        tagged = [image_id for image_id in listed if self._tags[image_id]]
         if not tagged:
             raise MissingInput(
                 f"No image of {self._config.split} has a class.", "Tag the images, prepare again."
@@ -214,8 +225,10 @@ class _Training:
     def _crop(self, model: GLECLIP) -> int:
         return max(1, round(self._config.crop / model.patch_size)) * model.patch_size
 
-    def _may_be_cached(self, model: GLECLIP, image_ids: list[str]) -> bool:
-        sizes = (self._prepared.record(self._config.split, i).size for i in image_ids)
+    def _may_be_cached(self, model: GLECLIP, lesson: TaughtLesson, image_ids: list[str]) -> bool:
+        # a mosaic is about as large as its first part
+        shown = [*image_ids, *(parts[0] for parts in lesson.mosaics.parts.values())]
+        sizes = (self._prepared.record(self._config.split, i).size for i in shown)
         needed = cache_bytes(model, sizes, crop=self._crop(model))
         self._stage.note(cache_bytes=needed if needed <= CACHE_LIMIT else 0)
         return needed <= CACHE_LIMIT
