@@ -22,6 +22,7 @@ from gleclip_cli.refine.rows import from_bits, kernel
 MAX_PIXELS = 2**22
 """Largest grid; beyond it the picture is refined on a smaller one and enlarged again."""
 
+_MAX_KEPT_PIXELS = 2**20  # some 45 MB; those of the last four sizes are kept
 _SMALLEST = 1e-5
 _LANES = (1, 2, 4, 8)
 _STRIP = 256
@@ -64,7 +65,7 @@ def dense_crf(
 ) -> Float32[np.ndarray, "k H W"]:
     """Return the probability of every class; they sum to 1.
 
-    `scores` in [0, 1] need not sum to 1. Takes some 150 bytes per pixel and 12 per pixel and class.
+    `scores` in [0, 1] need not sum to 1. Takes some 200 bytes per pixel and 8 per pixel and class.
 
     Raises:
         BadInput: a score is NaN or infinite.
@@ -126,8 +127,10 @@ def _lattice(
     refined = _unary(scores).reshape(count, height * width)
     logits = np.subtract(refined[0], refined[1:], out=refined[1:])
     _softmax(values, logits)
+    small = height * width <= _MAX_KEPT_PIXELS
+    gaussian_lattice = _kept_gaussian_lattice if small else _gaussian_lattice
     kernels = [
-        (_gaussian_lattice(height, width, settings.gaussian_sxy), settings.gaussian_weight),
+        (gaussian_lattice(height, width, settings.gaussian_sxy), settings.gaussian_weight),
         (_bilateral_lattice(image, settings), settings.bilateral_weight),
     ]
     logits -= sum(np.float32(weight) * lattice.mass for lattice, weight in kernels)
@@ -147,9 +150,11 @@ def _lattice(
     return refined.reshape(count, height, width)
 
 
-@lru_cache(maxsize=4)
 def _gaussian_lattice(height: int, width: int, sxy: float) -> Lattice:
     return build_lattice(_positions(height, width, sxy))
+
+
+_kept_gaussian_lattice = lru_cache(maxsize=4)(_gaussian_lattice)
 
 
 def _bilateral_lattice(image: UInt8[np.ndarray, "H W 3"], settings: CrfSettings) -> Lattice:
