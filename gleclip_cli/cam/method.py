@@ -1,7 +1,7 @@
 """From a picture to its maps: views at several scales and mirrored, each by one method, fused."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ Views = tuple[NDArray[np.uint8], ...]
 """One image at every scale, uint8 (H, W, 3), whole patches."""
 
 
+@runtime_checkable  # so that the shape checks of the tests can look at signatures
 class ViewMaps(Protocol):
     """Makes the maps of a batch of images in one view.
 

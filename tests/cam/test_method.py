@@ -10,7 +10,6 @@ from PIL import Image
 
 from gleclip_cli.cam.fuse import min_max
 from gleclip_cli.cam.method import CamMethod, resize_to_patches, training_free
-from gleclip_cli.cam.training_free import TrainingFree
 from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary, voc_palette
 from gleclip_cli.model.clip import FrozenClip, load_clip
@@ -118,17 +117,6 @@ def test_flip_makes_the_maps_of_a_mirrored_image_mirrored(clip: FrozenClip, name
     np.testing.assert_allclose(mirrored[:, :, ::-1], maps, atol=1e-4)
     once = training_free(GenCamConfig(method=name, caa=False), clip, VOCABULARY)
     assert np.abs(maps_of(once, [image], [[1, 2]])[0] - maps).max() > 0.01
-
-
-def test_absent_classes_do_not_compete_and_backgrounds_do(clip: FrozenClip) -> None:
-    texts = torch.eye(5, clip.embed_dim)
-    view = TrainingFree(CLIP_ES, clip, texts, num_classes=3)
-    assert view._competing([[1], [2, 3]]).tolist() == [
-        [True, False, False, True, True],
-        [False, True, True, True, True],
-    ]
-    without = TrainingFree(replace(CLIP_ES, background_texts=False), clip, texts[:3], num_classes=3)
-    assert without._competing([[1]]).tolist() == [[True, True, True]]
 
 
 def test_the_grid_is_that_of_the_finest_scale(clip: FrozenClip) -> None:
