@@ -46,8 +46,11 @@ class Cam:
     size: tuple[int, int]
 
     def seen(self) -> "Cam":
-        """Only the classes whose score reaches 5 % somewhere: for maps of all classes."""
-        kept = self.scores.max(axis=(1, 2), initial=0) >= _SEEN
+        """Only the classes whose score reaches 5 % somewhere: for maps of all classes.
+
+        What is not finite stays, so that saving refuses it.
+        """
+        kept = ~(self.scores.max(axis=(1, 2), initial=0) < _SEEN)
         return Cam(self.scores[kept], self.class_ids[kept], self.size)
 
     def with_background(self, background: NDArray[np.float32]) -> NDArray[np.float32]:

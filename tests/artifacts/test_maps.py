@@ -236,3 +236,23 @@ def test_a_picture_survives_as_jpeg(tmp_path: Path) -> None:
     save_jpeg(tmp_path / "a.jpg", image)
     with Image.open(tmp_path / "a.jpg") as read:
         assert np.abs(np.asarray(read).astype(int) - image).max() <= 10
+
+
+def test_maps_of_all_classes_keep_those_that_are_seen_somewhere() -> None:
+    scores = np.zeros((4, 2, 3), np.float32)
+    scores[1, 0, 2] = 0.05
+    scores[2] = 0.049
+    cam = Cam(scores, np.array([3, 5, 6, 9]), (16, 24))
+    assert cam.seen().class_ids.tolist() == [5]
+    assert cam.seen().scores.shape == (1, 2, 3)
+    nothing = Cam(scores[:0], np.array([], np.int64), (16, 24)).seen()
+    assert nothing.scores.shape == (0, 2, 3)
+
+
+def test_fault_64_a_map_that_is_not_finite_is_not_taken_for_an_absent_class(tmp_path: Path) -> None:
+    scores = np.zeros((2, 2, 3), np.float32)
+    scores[1, 0, 0] = np.nan
+    seen = Cam(scores, np.array([3, 5]), (16, 24)).seen()
+    assert seen.class_ids.tolist() == [5]
+    with pytest.raises(BadInput, match="finite"):
+        save_cam(tmp_path / "cam.npz", seen)
