@@ -19,7 +19,7 @@ from gleclip_cli.errors import BadInput, EnvironmentFault
 from gleclip_cli.refine.permutohedral import Lattice, build_lattice, slice_, splat
 from gleclip_cli.refine.rows import from_bits, kernel
 
-MAX_PIXELS = 2**22
+MAX_PIXELS = 2**21
 """Largest grid; beyond it the picture is refined on a smaller one and enlarged again."""
 
 _MAX_KEPT_PIXELS = 2**20  # some 45 MB; those of the last four sizes are kept
@@ -65,7 +65,7 @@ def dense_crf(
 ) -> Float32[np.ndarray, "k H W"]:
     """Return the probability of every class; they sum to 1.
 
-    `scores` in [0, 1] need not sum to 1. Takes some 200 bytes per pixel and 8 per pixel and class.
+    `scores` in [0, 1] need not sum to 1. A photograph takes some 200 bytes per pixel and 8 more per class.
 
     Raises:
         BadInput: a score is NaN or infinite.
