@@ -65,7 +65,8 @@ def dense_crf(
 ) -> Float32[np.ndarray, "k H W"]:
     """Return the probability of every class; they sum to 1.
 
-    `scores` in [0, 1] need not sum to 1. A photograph takes some 200 bytes per pixel and 8 more per class.
+    `scores` in [0, 1] need not sum to 1. Memory for a photograph: some 200 bytes per pixel and
+    8 more per class.
 
     Raises:
         BadInput: a score is NaN or infinite.
