@@ -54,14 +54,17 @@ def draw_mosaics(
     Every such image is used before one is used again; fewer than two classes: no mosaics.
     """
     single = [image_id for image_id in image_ids if len(class_ids[image_id]) == 1]
-    if len({class_ids[image_id][0] for image_id in single}) < 2:
-        return Mosaics({}, seed)
-    random = np.random.default_rng((seed, 1))
     count = round(share * len(image_ids))
+    if not count or len({class_ids[image_id][0] for image_id in single}) < 2:
+        return Mosaics({}, seed)
+    folder = "mosaic"
+    while any(image_id.startswith(f"{folder}/") for image_id in image_ids):
+        folder += "+"  # the user has such a folder
+    random = np.random.default_rng((seed, 1))
     passes = -(-4 * count // len(single))
     order = np.concatenate([random.permutation(len(single)) for _ in range(passes)])
     parts = {
-        f"mosaic/{number}": [single[place] for place in order[4 * number : 4 * number + 4]]
+        f"{folder}/{number}": [single[place] for place in order[4 * number : 4 * number + 4]]
         for number in range(count)
     }
     return Mosaics(parts, seed)
