@@ -30,8 +30,8 @@ def bounds(interval: Interval) -> tuple[float, float]:
 def test_two_equal_systems_differ_by_nothing() -> None:
     own = overlap_of(system(0, images=20))
     found = paired_bootstrap(own, own, resamples=50)
-    assert found.miou == Interval(0, 0, 0)
-    assert found.iou == (Interval(0, 0, 0),) * 4
+    assert found.miou == Interval(0.0, 0.0, 0.0)
+    assert found.iou == (Interval(0.0, 0.0, 0.0),) * 4
 
 
 def test_one_image_has_no_spread() -> None:
@@ -49,7 +49,7 @@ def test_two_images_have_three_resamples() -> None:
     """Differences 0 (twice the first image), 1/2 (both) and 1, with shares 1/4, 1/2, 1/4."""
     first, second = np.array([[[4, 4]], [[0, 4]]]), np.array([[[4, 4]], [[4, 4]]])
     found = paired_bootstrap(first, second, resamples=4000, confidence=0.9).miou
-    assert found == Interval(0.5, 0, 1)
+    assert found == Interval(0.5, 0.0, 1.0)
     # the middle 40 % lie within the half of all resamples that draw both
     assert paired_bootstrap(first, second, confidence=0.4).miou == Interval(0.5, 0.5, 0.5)
 
@@ -92,7 +92,7 @@ def test_trainings_are_drawn_too() -> None:
     """Two trainings of one image, 0 and 1/2 better: three means, with shares 1/4, 1/2, 1/4."""
     first = np.array([[[[2, 4]]], [[[2, 4]]]])
     second = np.array([[[[2, 4]]], [[[4, 4]]]])
-    assert paired_bootstrap(first, second, confidence=0.9).miou == Interval(0.25, 0, 0.5)
+    assert paired_bootstrap(first, second, confidence=0.9).miou == Interval(0.25, 0.0, 0.5)
     alone = paired_bootstrap(first[1], second[1]).miou
     assert alone == Interval(0.5, 0.5, 0.5)
 
