@@ -15,16 +15,17 @@ from PIL import Image
 
 from gleclip_cli.artifacts.maps import load_cam
 from gleclip_cli.artifacts.run_dir import RunDir
-from gleclip_cli.artifacts.stage import open_stage
+from gleclip_cli.artifacts.stage import Manifest, open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
 from gleclip_cli.cam.method import CamMethod
-from gleclip_cli.config import Execution, GenCamConfig
+from gleclip_cli.config import Execution, GenCamConfig, TrainCamConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, OtherSettings, UsageError
 from gleclip_cli.model.clip import FrozenClip, load_clip
 from gleclip_cli.progress import Silent
 from gleclip_cli.stages import gen_cam as module
 from gleclip_cli.stages.gen_cam import gen_cam
+from gleclip_cli.stages.train_cam import train_cam
 
 # Sizes repeat, so that there is something to batch; "no class" has no tag.
 IMAGES = {
@@ -63,16 +64,17 @@ def run(tmp_path: Path) -> RunDir:
     return make_run(tmp_path)
 
 
-def make_run(folder: Path) -> RunDir:
+def make_run(folder: Path, *, mirrored: str = "") -> RunDir:
     """A run as prepare-data leaves it, made through the same artifacts."""
     run = RunDir(folder / "run")
     root = folder / "photos"
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     records = {}
     for image_id, ((height, width), _) in IMAGES.items():
         path = root / f"{image_id}.png"
-        Image.fromarray(generator.integers(0, 256, (height, width, 3)).astype(np.uint8)).save(path)
+        pixels = generator.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        Image.fromarray(pixels[:, ::-1] if image_id == mirrored else pixels).save(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         records[image_id] = ImageRecord(path, None, (height, width), digest)
     labels = {image_id: class_ids for image_id, (_, class_ids) in IMAGES.items()}
@@ -93,6 +95,24 @@ def make_run(folder: Path) -> RunDir:
 @pytest.fixture
 def config(tiny_clip_json: str) -> GenCamConfig:
     return GenCamConfig(method="clip-es", clip_model=tiny_clip_json, clip_weights="random")
+
+
+@pytest.fixture(params=["clip-es", "gle-clip"])
+def any_config(request: pytest.FixtureRequest, config: GenCamConfig) -> GenCamConfig:
+    return replace(config, method=request.param)
+
+
+def train(run: RunDir, config: GenCamConfig, **changes: Any) -> Manifest:
+    """A model of a single step."""
+    shared = {name: getattr(config, name) for name in ("clip_model", "clip_weights", "texts")}
+    settings = {**shared, "rounds": 1, "epochs": 0.5, "crop": 16, "batch_size": 2, **changes}
+    return train_cam(run, TrainCamConfig(**settings), execution=CPU)
+
+
+def ready(run: RunDir, config: GenCamConfig) -> RunDir:
+    if config.method == "gle-clip":
+        train(run, config)
+    return run
 
 
 def cams(run: RunDir) -> dict[str, bytes]:
@@ -212,23 +232,24 @@ def record_batches(monkeypatch: pytest.MonkeyPatch, *, most: int | None = None) 
 
 
 def test_fault_61_out_of_memory_halves_this_batch_and_all_later_ones(
-    tmp_path: Path, run: RunDir, config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: RunDir, any_config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gen_cam(run, config, execution=CPU)
+    gen_cam(ready(run, any_config), any_config, execution=CPU)
+    other = ready(make_run(tmp_path / "other"), any_config)
     sizes = record_batches(monkeypatch, most=1)
     monkeypatch.setattr(module, "_PATCHES_AT_ONCE", {"cpu": 48})
-    other = make_run(tmp_path / "other")
-    assert gen_cam(other, config, execution=CPU).complete
+    assert gen_cam(other, any_config, execution=CPU).complete
     assert sizes == [2, 1, 1, 1, 1, 1]
     assert cams(other) == cams(run)
 
 
 def test_fault_61_one_image_that_does_not_fit_ends_the_run(
-    run: RunDir, config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
+    run: RunDir, any_config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ready(run, any_config)
     record_batches(monkeypatch, most=0)
     with pytest.raises(EnvironmentFault, match="memory for one image"):
-        gen_cam(run, config, execution=CPU)
+        gen_cam(run, any_config, execution=CPU)
 
 
 def test_a_bad_image_is_recorded_and_the_others_are_done(
@@ -253,8 +274,9 @@ def test_on_bad_stop_ends_at_the_bad_image(
 
 
 def test_fault_64_a_map_that_is_not_finite_fails_its_image_alone(
-    run: RunDir, config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
+    run: RunDir, any_config: GenCamConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ready(run, any_config)
     original = CamMethod.__call__
 
     def call(self: CamMethod, images: Any, class_ids: Any) -> list[NDArray[np.float32]]:
@@ -262,7 +284,7 @@ def test_fault_64_a_map_that_is_not_finite_fails_its_image_alone(
         return [np.full_like(m, np.nan) if len(m) == 2 else m for m in maps]
 
     monkeypatch.setattr(CamMethod, "__call__", call)
-    gen_cam(run, config, execution=CPU)
+    gen_cam(run, any_config, execution=CPU)
     assert set(cams(run)) == set(IMAGES) - {"c"}
 
 
@@ -379,3 +401,92 @@ def test_what_cannot_be_had_is_said_before_any_work(
     with pytest.raises(UsageError):
         gen_cam(run, replace(config, clip_weights="missing.pt"), execution=CPU)
     assert not run.output("gen_cam", "train").exists()
+
+
+@pytest.fixture
+def gle_clip(run: RunDir, config: GenCamConfig) -> GenCamConfig:
+    """Settings of maps by the model that the run holds."""
+    train(run, config)
+    return replace(config, method="gle-clip")
+
+
+def test_gle_clip_makes_maps_on_its_finest_grid(run: RunDir, gle_clip: GenCamConfig) -> None:
+    manifest = gen_cam(run, replace(gle_clip, scales=(0.5, 1.0), flip=True), execution=CPU)
+    assert manifest.complete
+    assert set(manifest.data["inputs"]) == {"prepare_data", "train_cam"}
+    for image_id, (size, class_ids) in IMAGES.items():
+        cam = load_cam(run.cam("train", image_id))
+        assert cam.class_ids.tolist() == class_ids
+        if class_ids:  # two cells per patch of 8 pixels
+            assert cam.scores.shape[1:] == tuple(2 * -(-side // 8) for side in size)
+
+
+def test_gle_clip_needs_a_model_and_names_the_command(run: RunDir, config: GenCamConfig) -> None:
+    with pytest.raises(MissingInput, match="gleclip train-cam"):
+        gen_cam(run, replace(config, method="gle-clip"), execution=CPU)
+    assert not run.output("gen_cam", "train").exists()
+
+
+def test_gle_clip_refuses_other_weights_and_texts(
+    tmp_path: Path, run: RunDir, gle_clip: GenCamConfig
+) -> None:
+    weights = saved_weights(gle_clip, tmp_path)
+    for other, named in (
+        ({"clip_weights": weights}, "another clip"),
+        ({"texts": "plain"}, "another texts"),
+        ({"background_texts": False}, "another texts"),
+    ):
+        with pytest.raises(OtherSettings, match=named) as caught:
+            gen_cam(run, replace(gle_clip, **other), execution=CPU)
+        assert caught.value.exit_code == 5
+        assert "gleclip train-cam --overwrite" in caught.value.remedy
+    assert not run.output("gen_cam", "train").exists()
+
+
+def test_without_labels_every_class_is_looked_for(run: RunDir, gle_clip: GenCamConfig) -> None:
+    manifest = gen_cam(run, replace(gle_clip, labels="none"), execution=CPU)
+    assert manifest.complete
+    assert "without_classes" not in {name for name, n in manifest.counts.items() if n}
+    for image_id, (size, class_ids) in IMAGES.items():
+        cam = load_cam(run.cam("train", image_id))
+        assert cam.size == size
+        found = cam.class_ids.tolist()
+        assert found == sorted(set(found))
+        assert set(found) <= set(range(1, 21))
+        assert set(found) - set(class_ids)  # untrained: it sees what is not there
+        assert cam.scores.max(axis=(1, 2)).min() >= 0.049
+    with pytest.raises(OtherSettings, match="labels"):
+        gen_cam(run, gle_clip, execution=CPU)
+
+
+def test_fault_64_holds_without_labels(
+    run: RunDir, gle_clip: GenCamConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = CamMethod.__call__
+
+    def call(self: CamMethod, images: Any, class_ids: Any) -> list[NDArray[np.float32]]:
+        maps = original(self, images, class_ids)
+        small = [views[0].shape == (8, 8, 3) for views in images]
+        return [m * np.nan if bad else m for bad, m in zip(small, maps, strict=True)]
+
+    monkeypatch.setattr(CamMethod, "__call__", call)
+    gen_cam(run, replace(gle_clip, labels="none"), execution=CPU)
+    assert set(cams(run)) == set(IMAGES) - {"tiny"}
+
+
+def test_maps_of_a_model_trained_anew_are_made_anew(
+    tmp_path: Path, run: RunDir, config: GenCamConfig
+) -> None:
+    """Settings are the same; one picture has changed, and with it the weights."""
+    recipe, maps = {"epochs": 4.0, "learning_rate": 0.05}, replace(config, method="gle-clip")
+    train(run, config, **recipe)
+    gen_cam(run, maps, execution=CPU)
+    before = cams(run)
+    make_run(tmp_path, mirrored="a boat")
+    train(run, config, **recipe)
+    heard = Heard()
+    assert gen_cam(run, maps, execution=CPU, progress=heard).complete
+    assert heard.items == len(IMAGES)
+    assert before["b"] != cams(run)["b"]
+    assert gen_cam(run, maps, execution=CPU, progress=heard).complete
+    assert heard.items == len(IMAGES)
