@@ -151,6 +151,7 @@ def whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         monkeypatch.chdir(tmp_path)
         _succeed(
             ("prepare-data", "--dataset", dataset, "--data", data),
+            ("train-cam", *clip, "--limit", 8, "--epochs", 1),
             ("gen-cam", *clip),
             ("evaluate", "--what", "cam", "--split", "train"),
             ("refine", "--par-iterations", 2),

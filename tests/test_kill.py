@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 OUTPUTS = (
     "prepare_data",
+    "train_cam",
     "gen_cam/train",
     "evaluate/cam-train",
     "refine/train",
