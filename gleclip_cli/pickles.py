@@ -7,7 +7,8 @@ it names are looked up in the reader's own table, and whatever stands in no tabl
 import pickletools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from io import BytesIO
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class Machine:
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
 
-    def load(self, stream: IO[bytes]) -> Any:
+    def load(self, stream: BytesIO) -> Any:
         """Read one pickle from `stream`, up to its end.
 
         Raises:

@@ -29,10 +29,15 @@ def source_of_maps(manifest: Mapping[str, Any]) -> MapSource:
     """Find the model that a manifest of `gen-cam` names, and refuse any other.
 
     Raises:
-        UsageError: the maps were made with CAA already.
+        UsageError: the maps were made with CAA already, or by gle-clip.
         OtherSettings: the weights are not those of the manifest.
     """
     made_with = manifest["config"]
+    if made_with["method"] == "gle-clip":
+        raise UsageError(
+            "Maps of gle-clip are finer than CLIP's attention.",
+            "Leave caa out of --steps: `gleclip gen-cam` spreads them where attention is.",
+        )
     if made_with["caa"]:
         raise UsageError(
             "These maps were made with CAA; it would be applied twice.",

@@ -35,7 +35,7 @@ class Teacher:
         cam = Cam(maps, np.array(class_ids, np.int64), (image.shape[0], image.shape[1]))
         scores = with_background(cam)
         refined = on_pixels(scores, image, self._refine, self._method.device)
-        places, _ = pseudo_mask(refined, np.arange(1, len(refined)))
+        places, _ = pseudo_mask(refined)
         return cam.labels(places, self._num_labels)
 
 

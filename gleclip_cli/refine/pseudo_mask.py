@@ -7,11 +7,9 @@ that the image is tagged with compete, so no other class can appear; there is no
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 
 from gleclip_cli.artifacts.maps import Cam
-from gleclip_cli.datasets.vocabulary import BACKGROUND, IGNORE_INDEX
-from gleclip_cli.errors import BadInput
 
 
 def background_scores(
@@ -28,26 +26,18 @@ def background_scores(
 
 
 def pseudo_mask(
-    scores: Float[np.ndarray, "k1 H W"], class_ids: Int[np.ndarray, " k"]
-) -> tuple[UInt8[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
-    """Return the class id of the winner per pixel, and its share of the sum of all scores.
+    scores: Float[np.ndarray, "k1 H W"],
+) -> tuple[Int[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
+    """Return the place of the winner per pixel, and its share of the sum of all scores.
 
-    `scores` holds the background first, then the classes `class_ids`, all at least 0; among equals
-    the first wins. The share lies in [1 / (1 + k), 1]; where all scores are 0 it is that minimum.
-
-    Raises:
-        BadInput: a class id does not fit into a byte mask.
+    `scores` holds the background first, all at least 0; among equals the first wins. The share
+    lies in [1 / (1 + k), 1]; where all scores are 0 it is that minimum. `Cam.labels` turns places
+    into class ids.
     """
-    if class_ids.max(initial=BACKGROUND) >= IGNORE_INDEX:
-        raise BadInput(
-            f"Class {class_ids.max()} does not fit into an 8-bit mask.",
-            f"Use a vocabulary of at most {IGNORE_INDEX - 1} classes.",
-        )
-    labels = np.concatenate([[BACKGROUND], class_ids]).astype(np.uint8)
     winner, total = scores.max(axis=0), scores.sum(axis=0)
     minimum = np.full_like(total, 1 / len(scores))
     share = np.divide(winner, total, out=minimum, where=total > 0)
-    return labels[scores.argmax(axis=0)], share
+    return scores.argmax(axis=0), share
 
 
 def with_background(

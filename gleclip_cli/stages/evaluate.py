@@ -260,7 +260,7 @@ def _as_it_is(labels: Labels) -> Labels:
 def _thresholded(threshold: float, num_classes: int) -> Labeller:
     def label(cam: Cam) -> Labels:
         scores = with_background(cam, constant=threshold)
-        places, _ = pseudo_mask(scores, np.arange(1, len(scores)))
+        places, _ = pseudo_mask(scores)
         return cam.labels(places, num_classes)
 
     return label

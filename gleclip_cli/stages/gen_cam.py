@@ -93,7 +93,7 @@ def gen_cam(
                 clip = build_clip(source).to(device)
                 method = training_free(config, clip, vocabulary, embed=remembered(run, source))
             for warning in method.clip.warnings:
-                progress.warn(warning)
+                stage.warn(warning)
             labels = data.labels(config.split)
             if config.labels == "none":
                 everything = list(range(1, len(vocabulary.class_names)))

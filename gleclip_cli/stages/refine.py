@@ -122,8 +122,7 @@ class _Refiner:
                 ) from error
         else:
             scores = self._with_background(cam)
-        # Places in the list of this image's classes fit into bytes, whatever the vocabulary.
-        places, share = pseudo_mask(scores, np.arange(1, len(scores)))
+        places, share = pseudo_mask(scores)
         labels = cam.labels(places, len(self._vocabulary.class_names))
         mask_path, confidence_path = _files(self._run, config.split, image_id)
         save_label_image(mask_path, labels, self._vocabulary.palette)

@@ -155,8 +155,9 @@ def train(run: RunDir, row: str, seed: int) -> tuple[str, float]:
         (line["event"], datetime.fromisoformat(line["time"]))
         for line in read_lines(run.output("train_cam") / "log.jsonl")
     ]
-    # a training that was cut has been opened several times; before that nothing was done
-    steps = [now - before for (_, before), (event, now) in pairwise(events) if event != "open"]
+    # the first events of another session: between sessions nothing was done
+    first = ("open", "warning")
+    steps = [now - before for (_, before), (event, now) in pairwise(events) if event not in first]
     return manifest.digest, round(sum(step.total_seconds() for step in steps), 1)
 
 
@@ -214,7 +215,7 @@ def counted(pairs: Pairs, threshold: float) -> tuple[Counts, Counts]:
     areas, boundaries = [], []
     for gt_mask, cam in pairs:
         scores = with_background(cam, constant=threshold)
-        places, _ = pseudo_mask(scores, np.arange(1, len(scores)))
+        places, _ = pseudo_mask(scores)
         pred_mask = cam.labels(places, num_classes)
         areas.append(confusion_of(gt_mask, pred_mask, num_classes))
         boundaries.append(boundary_overlap(gt_mask, pred_mask, num_classes))

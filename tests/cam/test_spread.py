@@ -35,6 +35,7 @@ def test_the_model_is_the_one_that_the_manifest_names(tiny_clip_json: str) -> No
     config = {
         "clip_model": tiny_clip_json,
         "clip_weights": "random",
+        "method": "similarity",
         "caa": False,
         "parity": True,
     }
@@ -44,3 +45,5 @@ def test_the_model_is_the_one_that_the_manifest_names(tiny_clip_json: str) -> No
         source_of_maps({**manifest, "weights": {"clip": "0" * 64}})
     with pytest.raises(UsageError, match="twice"):
         source_of_maps({**manifest, "config": {**config, "caa": True}})
+    with pytest.raises(UsageError, match="finer"):
+        source_of_maps({**manifest, "config": {**config, "method": "gle-clip"}})

@@ -1,14 +1,11 @@
 """Labels and confidence of hand-computed maps."""
 
 import numpy as np
-import pytest
 
-from gleclip_cli.errors import BadInput
 from gleclip_cli.refine.pseudo_mask import background_scores, pseudo_mask
 
 # Two classes on a row of four pixels.
 SCORES = np.array([[[0.9, 0.2, 0.5, 0.0]], [[0.1, 0.7, 0.5, 0.0]]], dtype=np.float32)
-CLASS_IDS = np.array([3, 15])
 
 
 def test_background_is_what_no_class_claims() -> None:
@@ -24,26 +21,20 @@ def test_a_constant_background_ignores_the_power() -> None:
 
 def test_labels_and_shares_of_a_hand_computed_row() -> None:
     background = background_scores(SCORES)
-    labels, share = pseudo_mask(np.concatenate([background[None], SCORES]), CLASS_IDS)
-    assert labels.dtype == np.uint8
-    assert labels.tolist() == [[3, 15, 0, 0]]  # equal scores: background comes first
+    places, share = pseudo_mask(np.concatenate([background[None], SCORES]))
+    assert places.tolist() == [[1, 2, 0, 0]]  # equal scores: background comes first
     np.testing.assert_allclose(share, [[0.9 / 1.1, 0.7 / 1.2, 0.5 / 1.5, 1.0]], atol=1e-6)
 
 
 def test_fault_32_an_image_without_classes_is_all_background() -> None:
     nothing = np.empty((0, 2, 3), dtype=np.float32)
     background = background_scores(nothing)
-    labels, share = pseudo_mask(background[None], np.empty(0, dtype=np.int64))
-    assert labels.tolist() == [[0, 0, 0], [0, 0, 0]]
+    places, share = pseudo_mask(background[None])
+    assert places.tolist() == [[0, 0, 0], [0, 0, 0]]
     assert (share == 1).all()
 
 
 def test_fault_64_all_zero_scores_give_background_without_nan() -> None:
-    labels, share = pseudo_mask(np.zeros((3, 2, 2), dtype=np.float32), CLASS_IDS)
-    assert (labels == 0).all()
+    places, share = pseudo_mask(np.zeros((3, 2, 2), dtype=np.float32))
+    assert (places == 0).all()
     np.testing.assert_allclose(share, 1 / 3)
-
-
-def test_fault_42_a_class_that_does_not_fit_a_byte_is_refused() -> None:
-    with pytest.raises(BadInput, match="8-bit"):
-        pseudo_mask(np.zeros((2, 1, 1), dtype=np.float32), np.array([300]))
