@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gleclip_cli import pipeline
 from gleclip_cli import plan as module
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.config import (
@@ -123,3 +124,24 @@ def test_a_real_probe_of_every_step(
     assert all(step.size and step.size > 0 for step in made.steps)
     assert made.free > 0
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_finished_costs_nothing(
+    tiny_voc: Path, tiny_clip_json: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip: dict[str, Any] = {"clip_model": tiny_clip_json, "clip_weights": "random"}
+    configs = {
+        **CONFIGS,
+        "prepare-data": PrepareDataConfig(dataset="voc", data=str(tiny_voc)),
+        "train-cam": TrainCamConfig(**clip, epochs=1.0, batch_size=2, crop=32),
+        "gen-cam": GenCamConfig(**clip),
+    }
+    run = RunDir(tmp_path / "run")
+    for command in ("prepare-data", "train-cam", "gen-cam"):
+        pipeline._stage(command)(run, configs[command], execution=Execution(device="cpu"))
+    monkeypatch.setattr(module, "_probe", lambda *_: dict.fromkeys(LABELS, (2.0, 3.0, 0.0)))
+    found = {step.label: step for step in plan(run, configs, EXECUTIONS).steps}
+    for label in LABELS:
+        done = label in ("prepare-data", "train-cam", "gen-cam")
+        assert (found[label].seconds == 0) == done, label
+        assert (found[label].images == 0) == done, label
