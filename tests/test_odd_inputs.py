@@ -50,7 +50,8 @@ def test_fault_13_19_32_odd_pictures_go_the_whole_road(
     seg = ("--arch", "clip-decoder", "--epochs", 1, "--batch-size", 2, "--crop", 32)
     for words in (
         ("prepare-data", "--dataset", "voc", "--data", odd_voc, *common),
-        ("gen-cam", "--method", "clip-es", *clip, *common),
+        ("train-cam", *clip, "--epochs", 2, "--batch-size", 2, "--crop", 32, *common),
+        ("gen-cam", *clip, *common),
         ("refine", "--par-iterations", 2, *common),
         ("evaluate", "--what", "pseudo", "--split", "train", *common),
         ("train-seg", *clip, *seg, *common),

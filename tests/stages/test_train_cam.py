@@ -341,6 +341,7 @@ def test_without_a_split_to_validate_on_there_is_no_figure(
         assert load_checkpoint(run.cam_checkpoint())[1]["monitor"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switch",
     [
