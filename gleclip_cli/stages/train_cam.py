@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import load_label_image, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, require
@@ -27,8 +28,10 @@ from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.gleclip import GLECLIP
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.model.weights import ClipSource, find_clip
+from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
+from gleclip_cli.parallel.threads import picture_threads
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.resources import clip_files
 from gleclip_cli.training.batches import AugmentedBatches, Order
@@ -185,18 +188,23 @@ class _Training:
         """Write the labels of a round that are not there yet; processes share the images."""
         teacher = Teacher(model.eval(), self._config, first=number == 0)
         own = image_ids[self._processes.rank :: self._processes.count]
-        label = f"teacher {number + 1}"
-        for image_id in self._progress.each(own, total=len(own), label=label):
-            path = self._run.teacher_mask(number, image_id)
-            if path.exists():
-                continue
-            try:
-                image = self._prepared.load_image(self._config.split, image_id)
-                labels = teacher(image, self._tags[image_id])
-            except (BadInput, OSError) as error:
-                on_bad(image_id, error)
-                continue
-            save_label_image(path, labels, self._vocabulary.palette)
+        missing = [i for i in own if not self._run.teacher_mask(number, i).exists()]
+
+        def label(image_id: str) -> Labels:
+            image = self._prepared.load_image(self._config.split, image_id)
+            return teacher(image, self._tags[image_id])
+
+        with picture_threads(model.clip.mean.device) as threads:
+            labelled = prefetched(missing, label, workers=threads)
+            task = f"teacher {number + 1}"
+            for image_id, result in self._progress.each(labelled, total=len(missing), label=task):
+                try:
+                    labels = result()
+                except (BadInput, OSError) as error:
+                    on_bad(image_id, error)
+                    continue
+                path = self._run.teacher_mask(number, image_id)
+                save_label_image(path, labels, self._vocabulary.palette)
         model.train()
         self._processes.wait()
 
