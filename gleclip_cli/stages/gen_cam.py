@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from math import prod
 
@@ -24,6 +25,7 @@ from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.weights import find_clip
 from gleclip_cli.parallel.batches import Buckets, prefetched
 from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.parallel.threads import picture_threads
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.resources import clip_files
 
@@ -39,6 +41,7 @@ class _Item:
     class_ids: list[int]
     size: tuple[int, int]
     views: Views
+    scores: NDArray[np.float32] | None = None  # made at once where nothing is batched
 
 
 def gen_cam(
@@ -123,7 +126,8 @@ def _write_cams(
         image = data.load_image(split, image_id)
         height, width = image.shape[:2]
         views = method.prepare(image) if class_ids else ()
-        return _Item(image_id, class_ids, (height, width), views)
+        item = _Item(image_id, class_ids, (height, width), views)
+        return item if budget.batches else replace(item, views=(), scores=budget.maps([item])[0])
 
     def write(batch: list[_Item]) -> Iterator[str]:
         for item, scores in zip(batch, budget.maps(batch), strict=True):
@@ -134,14 +138,15 @@ def _write_cams(
                 stage.done(item.image_id, path, without_classes=not item.class_ids)
             yield item.image_id
 
-    for image_id, loaded in prefetched(todo, load, workers=workers):
-        ready: list[_Item] = []
-        with stage.item(image_id, data.record(split, image_id).image):
-            ready.append(loaded())
-        for item in ready:
-            yield from write(buckets.add(item))
-        if not ready:
-            yield image_id
+    with nullcontext(workers) if budget.batches else picture_threads(method.device) as threads:
+        for image_id, loaded in prefetched(todo, load, workers=threads):
+            ready: list[_Item] = []
+            with stage.item(image_id, data.record(split, image_id).image):
+                ready.append(loaded())
+            for item in ready:
+                yield from write(buckets.add(item))
+            if not ready:
+                yield image_id
     for batch in buckets.rest():
         yield from write(batch)
 
@@ -152,6 +157,7 @@ class _Budget:
     def __init__(self, method: CamMethod) -> None:
         self._method = method
         self._patches = _PATCHES_AT_ONCE[method.device.type]
+        self.batches = self._patches > 0
 
     def key(self, item: _Item) -> object:
         """Return what images of one batch share: the grids of all scales, and having classes."""
@@ -170,6 +176,8 @@ class _Budget:
         Raises:
             EnvironmentFault: not even one image fits.
         """
+        if batch and batch[0].scores is not None:
+            return [item.scores for item in batch if item.scores is not None]
         if not batch or not batch[0].class_ids:
             return [np.zeros((0, *self._method.grid(item.size)), np.float32) for item in batch]
         if len(batch) <= self.images(batch[0]):
