@@ -25,6 +25,7 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 SHELL = [block for kind, block in BLOCKS if kind == "sh"]
 LINES = [line for block in SHELL for line in block.splitlines()]
 COMMANDS = [line for line in LINES if line.startswith("gleclip ")]
+SPREAD = [f"gleclip {line.split(' gleclip_cli ')[1]}" for line in LINES if " gleclip_cli " in line]
 INLINE = re.findall(r"`(gleclip [a-z][^`]*)`", README)
 
 
@@ -36,7 +37,7 @@ def test_the_first_two_commands() -> None:
     ]
 
 
-@pytest.mark.parametrize("line", sorted({*COMMANDS, *INLINE}))
+@pytest.mark.parametrize("line", sorted({*COMMANDS, *INLINE, *SPREAD}))
 def test_every_command_exists_with_its_options(line: str) -> None:
     _, name, *words = shlex.split(line)
     group: Any = typer.main.get_command(app)
@@ -47,7 +48,7 @@ def test_every_command_exists_with_its_options(line: str) -> None:
 
 def test_shell_blocks_hold_nothing_else() -> None:
     others = {line.split()[0] for line in LINES} - {"gleclip"}
-    assert others == {"pip", "set"}
+    assert others == {"pip", "set", "torchrun"}
 
 
 def test_the_settings_file_is_one(tmp_path: Path) -> None:
