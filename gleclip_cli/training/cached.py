@@ -103,8 +103,9 @@ class CachedBatches:
         self._network = network
         self._crop = crop
         self._flip = flip
+        self._on_bad = on_bad
         self._kept: dict[str, _Kept] = {}
-        self._fill(progress.each(image_ids, total=len(image_ids), label="features"), load, on_bad)
+        self._fill(progress.each(image_ids, total=len(image_ids), label="features"), load)
         self._order = Order(list(self._kept), batch_size, seed, share)
 
     def steps(self, first: int, last: int) -> Iterator[Batch]:
@@ -120,23 +121,30 @@ class CachedBatches:
                 drawn = []
 
     def relabel(self, load_mask: Callable[[str], Labels]) -> None:
-        """Exchange the mask of every kept picture; `load_mask`: image id -> (H, W)."""
+        """Exchange the mask of every kept picture; `load_mask`: image id -> (H, W).
+
+        One that cannot be read any more stays, and `on_bad` is told.
+        """
         for image_id, kept in self._kept.items():
-            mask = load_mask(image_id)
+            try:
+                mask = load_mask(image_id)
+            except (BadInput, OSError) as error:
+                self._on_bad(image_id, error)
+                continue
             if mask.shape != kept.size:
                 raise ValueError(f"the mask of {image_id} is {mask.shape}, not {kept.size}")
             padded = np.full(kept.mask.shape, ignore_index(mask), mask.dtype)
             padded[: mask.shape[0], : mask.shape[1]] = mask
             self._kept[image_id] = replace(kept, mask=torch.from_numpy(padded))
 
-    def _fill(self, image_ids: Iterable[str], load: Load, on_bad: OnBad) -> None:
+    def _fill(self, image_ids: Iterable[str], load: Load) -> None:
         """Keep every picture that can be read; pictures of one size share a forward."""
         waiting: dict[torch.Size, list[tuple[str, _Kept]]] = {}
         for image_id in image_ids:
             try:
                 image, mask = load(image_id)
             except (BadInput, OSError) as error:
-                on_bad(image_id, error)
+                self._on_bad(image_id, error)
                 continue
             size = padded_size(mask.shape, crop=self._crop, patch=self._network.patch_size)
             pair = pad_to(to_picture(image), torch.tensor(mask), size, fill=self._network.fill)

@@ -162,6 +162,20 @@ def test_masks_are_exchanged_without_computing_features_again(network, monkeypat
         batches.relabel(lambda image_id: np.zeros((4, 4), np.uint8))
 
 
+def test_a_mask_that_cannot_be_read_any_more_stays_and_is_told(network):
+    told = []
+    batches = cached(network, on_bad=lambda image_id, error: told.append(image_id))
+    before = list(batches.steps(0, 5))
+
+    def lost(image_id):
+        raise BadInput("It is gone.")
+
+    batches.relabel(lost)
+    assert told == list("abcde")
+    for old, new in zip(before, batches.steps(0, 5), strict=True):
+        assert torch.equal(old.masks, new.masks)
+
+
 def test_shares_make_up_the_batches_of_one_process(network):
     def share(rank: int, count: int) -> list:
         batches = CachedBatches(
