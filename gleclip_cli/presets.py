@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "scenes-quick": {
         **_SCENES,
         "prepare-data": {"dataset": "scenes", "train_images": 120, "val_images": 60},
-        "train-cam": {**_SCENES["train-cam"], "epochs": 10.0},
+        "train-cam": {**_SCENES["train-cam"], "rounds": 1, "epochs": 5.0},
         "train-seg": {**_SCENES["train-seg"], "epochs": 10.0},
     },
     # trainaug as published; without SBD, train takes its place (`cli.settings`)
