@@ -197,7 +197,8 @@ def test_gen_cam_trains_gle_clip_first_and_says_so(stages: Any, gleclip: Run) ->
     for name in ("clip_model", "clip_weights", "texts", "background_texts"):
         assert getattr(first.config, name) == getattr(second.config, name)
     assert second.config.clip_weights == "random"
-    assert (first.config.limit, second.config.limit) == (None, 2)
+    limit = PRESETS["scenes"]["train-cam"]["limit"]
+    assert (first.config.limit, second.config.limit) == (limit, 2)
     assert (first.execution.shard, second.execution.shard) == ((0, 1), (1, 2))
     stages.calls.clear()
     gleclip("gen-cam", "--run", "runs/mine", "--method", "similarity")
