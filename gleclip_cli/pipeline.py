@@ -5,6 +5,7 @@ A stage never calls another: what is missing before `gen_cam` is filled in here.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from gleclip_cli.config import (
     PrepareDataConfig,
     TrainCamConfig,
 )
-from gleclip_cli.errors import MissingInput
+from gleclip_cli.errors import MissingInput, OtherSettings
 from gleclip_cli.progress import SILENT, Progress
 
 _SHARED = ("clip_model", "clip_weights", "texts", "background_texts")
@@ -95,6 +96,7 @@ def gen_cam(
         if execution.dry_run:
             return manifest
     if train is not None and config.method == "gle-clip" and not _exists(run, "train_cam"):
+        _worth_training(run, config, execution)
         progress.say(f"{run.root} has no trained GLE-CLIP: training it first.")
         shared = {name: getattr(config, name) for name in _SHARED}
         manifest = _stage("train-cam")(
@@ -103,6 +105,18 @@ def gen_cam(
         if execution.dry_run:
             return manifest
     return _stage("gen-cam")(run, config, execution=execution, progress=progress)
+
+
+def _worth_training(run: RunDir, config: GenCamConfig, execution: Execution) -> None:
+    """Refuse before a training what gen-cam would refuse after it."""
+    load_prepared(run).image_ids(config.split)
+    with suppress(MissingInput):
+        method = load_manifest(run, "gen_cam", config.split).data["config"]["method"]
+        if method != config.method and not execution.overwrite:
+            raise OtherSettings(
+                f"The run has maps of {config.split} by {method}, and no trained GLE-CLIP.",
+                f"Name --method {method}, or replace the maps with --overwrite.",
+            )
 
 
 def _exists(run: RunDir, stage: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from gleclip_cli.artifacts.index import Contents, index_files
@@ -18,6 +19,7 @@ from gleclip_cli.errors import BadInput, MissingInput
 _FAILURES_SHOWN = 20
 MANIFEST_FILE = "manifest.json"
 SETTINGS_FILE = "settings.json"
+_OF_ITEMS = ("gen_cam", "refine")
 _NAME_OPTIONS = {"gen_cam": "--split", "refine": "--split", "train_seg": "--name"}
 
 
@@ -74,7 +76,7 @@ def require(run: RunDir, stage: str, name: str = "", *, allow_partial: bool) -> 
 
     Raises:
         MissingInput: the stage has not finished, or some of its items failed and
-            `allow_partial` is off.
+            `allow_partial` is off, or what maps or masks were made from has changed since.
     """
     manifest = load_manifest(run, stage, name)
     if not manifest.complete and not allow_partial:
@@ -83,7 +85,23 @@ def require(run: RunDir, stage: str, name: str = "", *, allow_partial: bool) -> 
             f"{printable(manifest.path.parent)} is incomplete: {failed} items failed.",
             f"{_remedy(run, stage, name)[:-1]} again, or accept that with --allow-partial.",
         )
+    if stage in _OF_ITEMS:
+        _refuse_outdated(run, manifest, _remedy(run, stage, name))
     return manifest
+
+
+def _refuse_outdated(run: RunDir, manifest: Manifest, remedy: str) -> None:
+    """Masks of yesterday's tags would be wrong without a sign."""
+    for source, digest in manifest.data.get("digests", {}).items():
+        try:
+            current = load_manifest(run, *source.split("/", 1)).digest
+        except MissingInput:  # removed since, which changes nothing
+            continue
+        if current != digest:
+            raise MissingInput(
+                f"{printable(manifest.path.parent)} was made before {source} changed.",
+                f"{remedy[:-1]} again: what is still true is kept.",
+            )
 
 
 def build_manifest(
@@ -116,7 +134,7 @@ def store_manifest(manifest: Manifest) -> Manifest:
     """Write a manifest, unless the one on disk describes the same content already."""
     with suppress(BadInput, KeyError):  # none yet, or damaged
         old = _wrap(manifest.path, read_json(manifest.path))
-        same = ("digest", "complete", "failures")
+        same = ("digest", "digests", "complete", "failures")
         if all(old.data[name] == manifest.data[name] for name in same):
             return old
     write_json(manifest.path, manifest.data)
@@ -133,4 +151,17 @@ def _remedy(run: RunDir, stage: str, name: str) -> str:
         what, _, split = name.rpartition("-")
         option = f" --what {what} --split {split}"
     command = stage.replace("_", "-")
-    return f"Run `gleclip {command} --run {printable(run.root)}{option}`."
+    return (
+        f"Run `gleclip {command} --run {printable(run.root)}{option}{_chosen(run, stage, name)}`."
+    )
+
+
+def _chosen(run: RunDir, stage: str, name: str) -> str:
+    """Options that a folder was begun with, where the default would be refused there."""
+    try:
+        config = read_json(run.output(stage, name) / SETTINGS_FILE)["config"]
+    except (BadInput, KeyError, OSError):
+        return ""
+    options = {"prepare_data": ("dataset", "data"), "gen_cam": ("method",)}.get(stage, ())
+    chosen = [(option, str(config.get(option, ""))) for option in options]
+    return "".join(f" --{option} {quote(printable(value))}" for option, value in chosen if value)

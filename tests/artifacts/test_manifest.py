@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gleclip_cli.artifacts.manifest import load_manifest
+from gleclip_cli.artifacts.manifest import Manifest, load_manifest, require
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import open_stage
 from gleclip_cli.config import Execution, GenCamConfig
@@ -61,6 +61,37 @@ def test_the_manifest_tells_where_the_output_comes_from(tmp_path: Path) -> None:
     text = (run.output("gen_cam", "train") / "manifest.json").read_text()
     assert str(Path.home()) not in text
     assert str(tmp_path) not in text
+
+
+def test_maps_of_yesterdays_tags_are_refused(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "x")
+    maps = GenCamConfig(method="similarity")
+
+    def prepare(tags: str) -> Manifest:
+        with open_stage(run, "prepare_data", {}, execution=Execution(overwrite=True)) as stage:
+            path = stage.folder / "labels.json"
+            path.write_text(tags)
+            return stage.finish(path)
+
+    def make(source: Manifest) -> None:
+        with open_stage(
+            run, "gen_cam", maps, name="train", inputs=[source], item_ids=["a"],
+            execution=Execution(),
+        ) as stage:  # fmt: skip
+            for image_id in stage.todo():
+                path = stage.folder / "a.npz"
+                path.write_text("maps")
+                stage.done(image_id, path)
+            stage.finish()
+
+    make(prepare("sheep"))
+    require(run, "gen_cam", "train", allow_partial=False)
+    corrected = prepare("cow")
+    with pytest.raises(MissingInput, match="made before prepare_data changed") as caught:
+        require(run, "gen_cam", "train", allow_partial=True)
+    assert "--split train --method similarity` again" in caught.value.remedy
+    make(corrected)  # the same bytes, of the new tags
+    require(run, "gen_cam", "train", allow_partial=False)
 
 
 def test_counts_are_whole_numbers(tmp_path: Path) -> None:

@@ -24,8 +24,12 @@ def hold(root: str, dataset: str, *splits: str) -> None:
     folder = RunDir(root).output("prepare_data")
     folder.mkdir(parents=True)
     facts = {"dataset": dataset, "vocabulary": dataset, "root": "x"}
-    text = json.dumps({**facts, "splits": dict.fromkeys(splits, 3)})
+    splits = splits or ("train", "val")
+    text = json.dumps({**facts, "splits": dict.fromkeys(splits, 1)})
     (folder / "dataset.json").write_text(text)
+    (folder / "lists").mkdir()
+    for split in splits:
+        (folder / "lists" / f"{split}.txt").write_text("a\n")
 
 
 def test_toml_keys_may_have_dashes(tmp_path: Path) -> None:
@@ -81,6 +85,7 @@ def test_command_line_wins_over_toml_over_preset_over_default(stages: Any, glecl
 
 
 def test_a_default_typed_out_wins_over_the_preset(stages: Any, gleclip: Run) -> None:
+    hold("runs/scenes", "scenes")
     gleclip("gen-cam", "--dataset", "scenes", "--clip-weights", "openai")
     assert stages.last.config.clip_weights == "openai"
 
@@ -133,7 +138,7 @@ def test_voc_takes_trainaug_as_published_or_says_that_it_has_none(
 def test_before_voc_is_prepared_its_lists_tell_whether_there_is_trainaug(
     stages: Any, gleclip: Run, tiny_voc: Path
 ) -> None:
-    words = ("gen-cam", "--dataset", "voc", "--data", tiny_voc)
+    words = ("gen-cam", "--dataset", "voc", "--data", tiny_voc, "--method", "clip-es")
     assert SAID in gleclip(*words).stderr
     assert stages.last.config.split == "train"
     (tiny_voc / "SegmentationClassAug").mkdir()
