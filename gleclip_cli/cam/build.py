@@ -131,12 +131,17 @@ def fitting(training: Manifest, weights: Mapping[str, str]) -> None:
         OtherSettings: they are others.
     """
     trained_on = training.data["weights"]
-    others = [name for name, known in trained_on.items() if weights.get(name) != known]
-    if others:
+    if trained_on["clip"] != weights["clip"]:
+        spec = training.data["config"]
         raise OtherSettings(
-            f"GLE-CLIP was trained with another {' and other '.join(others)}.",
-            "Leave out --clip-model, --clip-weights and --texts, or `gleclip train-cam "
-            "--overwrite` with them.",
+            "GLE-CLIP was trained on another CLIP.",
+            f"Use --clip-model {spec['clip_model']} --clip-weights {spec['clip_weights']}, "
+            "or `gleclip train-cam --overwrite`.",
+        )
+    if trained_on["texts"] != weights["texts"]:
+        raise OtherSettings(
+            "The texts of classes or background words have changed since GLE-CLIP was trained.",
+            "Bring back class table and --texts, or `gleclip train-cam --overwrite`.",
         )
 
 

@@ -156,6 +156,9 @@ class _Evaluation:
         if config.what == "cam":
             chosen, image_ids = self._choose_threshold(stage)
             facts |= chosen
+            told = "as given" if config.bg_threshold is not None else "the best of {}"
+            told = told.format(chosen["threshold_chosen_on"])
+            self.progress.say(f"Background threshold {chosen['threshold']}: {told}.")
             label = _thresholded(chosen["threshold"], self.num_classes)
         elif self.keeps_predictions:
             image_ids = self._write_predictions(stage, todo, vocabulary.palette)

@@ -190,11 +190,13 @@ def test_what_no_switch_allows(switch: dict[str, Any]) -> None:
 
 
 def test_other_clip_or_texts_do_not_fit() -> None:
-    data = {"weights": {"clip": "a", "texts": "b"}}
+    named = {"clip_model": "ViT", "clip_weights": "mine.pt"}
+    data = {"weights": {"clip": "a", "texts": "b"}, "config": named}
     training = Manifest("train_cam", "", {}, True, Path("manifest.json"), data)
     fitting(training, {"clip": "a", "texts": "b"})
-    with pytest.raises(OtherSettings, match=r"another clip\.") as caught:
+    with pytest.raises(OtherSettings, match="another CLIP") as caught:
         fitting(training, {"clip": "x", "texts": "b"})
+    assert "--clip-model ViT --clip-weights mine.pt" in caught.value.remedy
+    with pytest.raises(OtherSettings, match="texts of classes") as caught:
+        fitting(training, {"clip": "a", "texts": "y"})
     assert "gleclip train-cam --overwrite" in caught.value.remedy
-    with pytest.raises(OtherSettings, match="another clip and other texts"):
-        fitting(training, {"clip": "x", "texts": "y"})

@@ -302,8 +302,12 @@ def test_output_of_trainaug_serves_train_which_it_holds(
         progress = Silent()
         monkeypatch.setattr(progress, "say", said.append)
         evaluate(run, EvaluateConfig(what=what, split="train"), execution=CPU, progress=progress)
-        assert said == ["train has no output of its own: trainaug, which holds it, serves."]
         after = scores_of(run, what, "train")
+        told = [f"Background threshold {after.extra['threshold']}: the best of train."]
+        assert said == [
+            "train has no output of its own: trainaug, which holds it, serves.",
+            *(told if what == "cam" else []),
+        ]
         assert (after.miou, after.images) == (scores.miou, scores.images)
         assert after.extra == {**scores.extra, "made_for": "trainaug"}
     evaluate(run, EvaluateConfig(what="cam", split="val"), execution=CPU)

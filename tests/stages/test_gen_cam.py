@@ -432,9 +432,9 @@ def test_gle_clip_refuses_other_weights_and_texts(
 ) -> None:
     weights = saved_weights(gle_clip, tmp_path)
     for other, named in (
-        ({"clip_weights": weights}, "another clip"),
-        ({"texts": "plain"}, "another texts"),
-        ({"background_texts": False}, "another texts"),
+        ({"clip_weights": weights}, "another CLIP"),
+        ({"texts": "plain"}, "texts of classes"),
+        ({"background_texts": False}, "texts of classes"),
     ):
         with pytest.raises(OtherSettings, match=named) as caught:
             gen_cam(run, replace(gle_clip, **other), execution=CPU)
