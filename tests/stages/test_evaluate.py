@@ -303,7 +303,8 @@ def test_output_of_trainaug_serves_train_which_it_holds(
         monkeypatch.setattr(progress, "say", said.append)
         evaluate(run, EvaluateConfig(what=what, split="train"), execution=CPU, progress=progress)
         after = scores_of(run, what, "train")
-        told = [f"Background threshold {after.extra['threshold']}: the best of train."]
+        threshold = after.extra.get("threshold")
+        told = [f"Background threshold {threshold}: the best of train."]
         assert said == [
             "train has no output of its own: trainaug, which holds it, serves.",
             *(told if what == "cam" else []),
