@@ -5,7 +5,7 @@ matrices are drawn into the run. `scenes` draws a VOC2012 into the run first and
 same road.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +25,10 @@ from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.progress import SILENT, Progress
 
 STOP_ON_BAD = Execution(on_bad="stop")
+
+
+_TOLD = 30
+"""Classes whose images are counted aloud."""
 
 
 def prepare_data(
@@ -68,6 +72,7 @@ def _prepare_files(
     ) as stage:
         index = _verified(run, source, execution, progress)
         _settle(stage, source, index, skip=execution.on_bad == "skip")
+        progress.say(_told_classes(source))
         return _finish(run, stage, config.dataset, source, index)
 
 
@@ -163,6 +168,15 @@ def _settle(stage: Stage, source: Source, index: DataIndex, *, skip: bool) -> No
                     " ".join({problem.remedy: None for problem in faults[image_id]}),
                 )
             stage.done(image_id)
+
+
+def _told_classes(source: Source) -> str:
+    """How many images have each class: a folder taken for a class is seen here, or nowhere."""
+    images = Counter(name for ids in source.labels.values() for name in ids)
+    names = source.vocabulary.class_names
+    told = [f"{printable(names[name])} {count}" for name, count in images.most_common()]
+    more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    return f"Images by class: {', '.join(told[:_TOLD])}{more}."
 
 
 def _finish(

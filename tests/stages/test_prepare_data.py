@@ -84,6 +84,22 @@ def test_voc_is_indexed_where_it_lies(tiny_voc: Path, run: RunDir) -> None:
     assert not [name for name in contents(run.root) if name.endswith((".jpg", ".png"))]
 
 
+def test_classes_are_told_with_their_images(
+    tiny_voc: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    listener = Listener()
+    monkeypatch.setattr(listener, "say", said.append)
+    prepare_data(run, voc(tiny_voc), progress=listener)
+    prepared = load_prepared(run)
+    labels = {i: c for split in prepared.splits() for i, c in prepared.labels(split).items()}
+    names = load_vocabulary("voc").class_names
+    (told,) = (line for line in said if line.startswith("Images by class: "))
+    counted = dict(part.rsplit(" ", 1) for part in told[17:-1].split(", "))
+    every = [names[c] for classes in labels.values() for c in classes]
+    assert counted == {name: str(every.count(name)) for name in every}
+
+
 def test_a_rerun_changes_nothing_and_sees_a_changed_image(tiny_voc: Path, run: RunDir) -> None:
     first = prepare_data(run, voc(tiny_voc))
     before = contents(run.root)
