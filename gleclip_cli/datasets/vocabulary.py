@@ -145,10 +145,12 @@ def _plain(word: str) -> str:
 
 def _fault(table: dict[str, Any]) -> str:
     """Name the first contradiction of a table, or nothing."""
+    # the unknown first: what is missing may only be misspelt
+    if unknown := sorted(set(table) - _REQUIRED - _OPTIONAL):
+        near = near_matches(unknown[0], sorted(_REQUIRED | _OPTIONAL))
+        return f"unknown {', '.join(unknown)}{f' ({near[0]}?)' if near else ''}"
     if missing := sorted(_REQUIRED - set(table)):
         return f"missing {', '.join(missing)}"
-    if unknown := sorted(set(table) - _REQUIRED - _OPTIONAL):
-        return f"unknown {', '.join(unknown)}"
     for key in ("classes", "templates", "background_texts"):
         if not _texts(table[key]):
             return f"{key} is not a list of different texts"
@@ -159,6 +161,8 @@ def _fault(table: dict[str, Any]) -> str:
         return "background is no class: label 0 is added by itself"
     if any(template.count("{}") != 1 for template in table["templates"]) or not table["templates"]:
         return "every template needs one {}"
+    if isinstance(prompts, dict) and any(isinstance(text, list) for text in prompts.values()):
+        return "a prompt is one text, not a list: write synonyms behind each other"
     if not isinstance(prompts, dict) or not _texts(list(prompts.values())):
         return "prompts do not map classes to different texts"
     if unknown := sorted(set(prompts) - set(classes)):

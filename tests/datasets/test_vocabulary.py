@@ -92,6 +92,7 @@ def test_classes_that_voc_and_coco_share_have_the_same_sentences() -> None:
     [
         ('name = "zoo"', "", "missing name"),
         ('name = "zoo"', 'name = "zoo"\ncolour = 1', "unknown colour"),
+        ("templates =", "template =", r"unknown template \(templates\?\)"),
         ('"dog"', '"cat"', "classes is not a list of different texts"),
         ('"dog"', '"background"', "background is no class"),
         ('["cat", "dog"]', "[]", "0 classes"),
@@ -100,6 +101,7 @@ def test_classes_that_voc_and_coco_share_have_the_same_sentences() -> None:
         ('["sky"]', '"sky"', "background_texts is not a list"),
         ('["sky"]', '["sky"]\npalette = [[0, 0, 256]]', "palette entry"),
         ('["sky"]', '["sky"]\n[prompts]\ncow = "cow"', "unknown classes cow"),
+        ('["sky"]', '["sky"]\n[prompts]\ncat = ["cat", "kitten"]', "one text, not a list"),
         ('["sky"]', '["sky"]\nattributes = 1', "attributes do not map classes"),
         (
             '["sky"]',
