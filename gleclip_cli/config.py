@@ -201,6 +201,11 @@ class GenCamConfig:
             f"--method {self.method} needs the labels of the images.",
             "Use --labels none with --method gle-clip.",
         )
+        _require(
+            not (self.parity and self.method == "gle-clip"),
+            "gle-clip has no published code to repeat.",
+            "Use --parity with --method clip-es or similarity.",
+        )
         _choice("--calibration", self.calibration, CALIBRATIONS)
         _choice("--texts", self.texts, TEXTS)
         _choice("--precision", self.precision, ("fp32", "bf16", "fp16"))

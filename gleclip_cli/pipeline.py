@@ -24,7 +24,7 @@ from gleclip_cli.config import (
 from gleclip_cli.errors import MissingInput, OtherSettings
 from gleclip_cli.progress import SILENT, Progress
 
-_SHARED = ("clip_model", "clip_weights", "texts", "background_texts")
+_SHARED = ("clip_model", "clip_weights", "calibration", "texts", "background_texts")
 """What maps by GLE-CLIP have in common with its training."""
 
 Step = tuple[str, Any]

@@ -40,6 +40,7 @@ class ModelSpec:
     daf: str
     daf_projection: str
     daf_fusion: str
+    gate: bool
 
 
 def spec_of(config: TrainCamConfig) -> ModelSpec:
@@ -92,6 +93,7 @@ def build_gleclip(
         else None,
         blocks=blocks,
         calibration=spec.calibration,
+        gate=spec.gate,
     )
     return model.to(clip.mean.device)
 
@@ -124,15 +126,14 @@ def load_gleclip(run: RunDir, device: torch.device | str = "cpu") -> GLECLIP:
     return model.eval()
 
 
-def fitting(training: Manifest, weights: Mapping[str, str]) -> None:
+def fitting(training: Manifest, weights: Mapping[str, str], calibration: str) -> None:
     """Make sure that maps are asked for with the CLIP and the texts of the training.
 
     Raises:
         OtherSettings: they are others.
     """
-    trained_on = training.data["weights"]
+    trained_on, spec = training.data["weights"], training.data["config"]
     if trained_on["clip"] != weights["clip"]:
-        spec = training.data["config"]
         raise OtherSettings(
             "GLE-CLIP was trained on another CLIP.",
             f"Use --clip-model {spec['clip_model']} --clip-weights {spec['clip_weights']}, "
@@ -142,6 +143,11 @@ def fitting(training: Manifest, weights: Mapping[str, str]) -> None:
         raise OtherSettings(
             "The texts of classes or background words have changed since GLE-CLIP was trained.",
             "Bring back class table and --texts, or `gleclip train-cam --overwrite`.",
+        )
+    if spec["calibration"] != calibration:
+        raise OtherSettings(
+            f"GLE-CLIP was trained on patches calibrated by {spec['calibration']}.",
+            f"Use --calibration {spec['calibration']}, or `gleclip train-cam --overwrite`.",
         )
 
 

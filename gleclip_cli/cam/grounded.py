@@ -19,9 +19,9 @@ class Grounded:
     """Maps of one view by a trained model.
 
     With `spread`, a map is the mean of the probabilities, fine but patchy, and of what CAA makes
-    of them on the patch grid, coarse but whole: each alone is worse. `gate`: CLIP's attention
-    counts where the learned affinity agrees. `labelled` False: classes are not known to be there,
-    so that what CAA spreads keeps the height of its map.
+    of them on the patch grid, coarse but whole: each alone is worse. With the model's gate CLIP's
+    attention counts where the learned affinity agrees. `labelled` False: classes are not known to
+    be there, so that what CAA spreads keeps the height of its map.
     """
 
     stretched = False
@@ -32,14 +32,12 @@ class Grounded:
         *,
         spread: bool,
         threshold: float,
-        gate: bool = True,
         labelled: bool = True,
         precision: str = "fp32",
     ) -> None:
         self._model = model
         self._spread = spread
         self._threshold = threshold
-        self._gate = gate and model.decoder is not None
         self._labelled = labelled
         self._precision = precision
 
@@ -67,7 +65,7 @@ class Grounded:
         if not self._spread:
             return maps
         affinity: Sequence[Tensor | None] = [None] * len(maps)
-        if self._gate and grounding.joined is not None:
+        if model.gate and grounding.joined is not None:
             affinity = list(learned_affinity(grounding.joined))
         grid = (features.dense.shape[2], features.dense.shape[3])
         return [

@@ -50,4 +50,4 @@ def _untrained(model: GLECLIP, config: TrainCamConfig) -> TrainingFree:
 
 
 def _trained(model: GLECLIP, config: TrainCamConfig) -> Grounded:
-    return Grounded(model, spread=config.caa, threshold=config.caa_threshold, gate=config.gate)
+    return Grounded(model, spread=config.caa, threshold=config.caa_threshold)

@@ -32,6 +32,7 @@ class GLECLIP(nn.Module):
 
     `texts`: unit vectors of `num_classes` classes, then of background words. Parts may be left
     out: `decoder`, `exchange` (an empty list), `projection`, `fusion` (local scores alone).
+    `gate`: whether what the decoder learned of patches has a say where maps are spread.
     """
 
     texts: Tensor
@@ -48,6 +49,7 @@ class GLECLIP(nn.Module):
         fusion: DynamicAttentionFusion | None,
         blocks: tuple[int, ...],
         calibration: str = "svc",
+        gate: bool = True,
     ) -> None:
         super().__init__()
         self.clip = clip
@@ -59,6 +61,7 @@ class GLECLIP(nn.Module):
         self.fusion = fusion
         self.blocks = blocks if decoder is not None else ()
         self.calibration = calibration
+        self.gate = gate and decoder is not None
         self.log_stretch = nn.Parameter(torch.zeros(()))
         self.register_buffer("texts", texts, persistent=False)
         red, green, blue = (round(255 * float(value)) for value in clip.mean.flatten())

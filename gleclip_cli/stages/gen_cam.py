@@ -69,7 +69,7 @@ def gen_cam(
     weights = {"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()}
     if config.method == "gle-clip":
         inputs.append(require(run, "train_cam", allow_partial=execution.allow_partial))
-        fitting(inputs[-1], weights)
+        fitting(inputs[-1], weights, config.calibration)
     with open_stage(
         run,
         "gen_cam",

@@ -190,13 +190,16 @@ def test_what_no_switch_allows(switch: dict[str, Any]) -> None:
 
 
 def test_other_clip_or_texts_do_not_fit() -> None:
-    named = {"clip_model": "ViT", "clip_weights": "mine.pt"}
+    named = {"clip_model": "ViT", "clip_weights": "mine.pt", "calibration": "svc"}
     data = {"weights": {"clip": "a", "texts": "b"}, "config": named}
     training = Manifest("train_cam", "", {}, True, Path("manifest.json"), data)
-    fitting(training, {"clip": "a", "texts": "b"})
+    fitting(training, {"clip": "a", "texts": "b"}, "svc")
     with pytest.raises(OtherSettings, match="another CLIP") as caught:
-        fitting(training, {"clip": "x", "texts": "b"})
+        fitting(training, {"clip": "x", "texts": "b"}, "svc")
     assert "--clip-model ViT --clip-weights mine.pt" in caught.value.remedy
     with pytest.raises(OtherSettings, match="texts of classes") as caught:
-        fitting(training, {"clip": "a", "texts": "y"})
+        fitting(training, {"clip": "a", "texts": "y"}, "svc")
     assert "gleclip train-cam --overwrite" in caught.value.remedy
+    with pytest.raises(OtherSettings, match="calibrated by svc") as caught:
+        fitting(training, {"clip": "a", "texts": "b"}, "none")
+    assert "--calibration svc" in caught.value.remedy

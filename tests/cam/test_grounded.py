@@ -49,12 +49,12 @@ def test_without_spreading_maps_are_probabilities(build: Build, images: Tensor) 
 def test_a_spread_map_is_the_mean_of_fine_and_coarse(
     build: Build, images: Tensor, gate: bool
 ) -> None:
-    model = build(opened=True)
+    model = build(opened=True, gate=gate)
     seen = model.clip(model.clip.normalise(images), blocks=model.blocks)
     with torch.no_grad():
         joined = model.ground(*features_of(seen), images).joined
     assert joined is not None
-    found = maps_of(model, images, spread=True, gate=gate)
+    found = maps_of(model, images, spread=True)
     for index, fine in enumerate(shares_of(model, images)):
         affinity = seen.attention[index].mean(dim=0)
         if gate:
@@ -69,8 +69,8 @@ def test_a_spread_map_is_the_mean_of_fine_and_coarse(
 
 
 def test_without_a_decoder_there_is_nothing_to_gate_with(build: Build, images: Tensor) -> None:
-    model = build(gd=False, opened=True)
-    gated, plain = (maps_of(model, images, spread=True, gate=gate) for gate in (True, False))
+    models = [build(gd=False, opened=True, gate=gate) for gate in (True, False)]
+    gated, plain = (maps_of(model, images, spread=True) for model in models)
     assert all(torch.equal(one, other) for one, other in zip(gated, plain, strict=True))
 
 

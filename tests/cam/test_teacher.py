@@ -84,7 +84,6 @@ def test_later_labels_are_the_models(build: Build, picture: NDArray[np.uint8]) -
         (True, {"calibration": "none"}),
         (False, {"caa": False}),
         (False, {"teacher_steps": ()}),
-        (False, {"gate": False}),
     ],
 )
 def test_switches_change_the_labels(
@@ -93,6 +92,11 @@ def test_switches_change_the_labels(
     model = build(opened=True)
     usual = taught(model, picture, first=first)
     assert (taught(model, picture, first=first, **switch) != usual).any()
+
+
+def test_without_the_gate_later_labels_are_others(build: Build, picture: NDArray[np.uint8]) -> None:
+    one, other = (build(opened=True, gate=gate) for gate in (True, False))
+    assert (taught(one, picture, first=False) != taught(other, picture, first=False)).any()
 
 
 def test_background_texts_off_lets_all_classes_compete(

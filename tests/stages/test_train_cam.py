@@ -341,6 +341,9 @@ def test_without_a_split_to_validate_on_there_is_no_figure(
         assert load_checkpoint(run.cam_checkpoint())[1]["monitor"] == {}
 
 
+SHARED_WITH_MAPS = ("texts", "background_texts", "calibration")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "switch",
@@ -376,7 +379,7 @@ def test_every_switch_trains_and_makes_maps(
 ) -> None:
     config = replace(config, epochs=1.0, limit=4, **switch)
     assert train_cam(run, config, execution=CPU).complete
-    shared = {name: switch[name] for name in ("texts", "background_texts") if name in switch}
+    shared = {name: switch[name] for name in SHARED_WITH_MAPS if name in switch}
     manifest = gen_cam(run, replace(maps, limit=4, **shared), execution=CPU)
     assert manifest.complete
     assert load_cam(run.cam("train", "c")).class_ids.tolist() == [1, 3]
