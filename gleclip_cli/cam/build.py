@@ -1,6 +1,5 @@
 """Settings -> GLE-CLIP; checkpoint of a run -> GLE-CLIP."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from gleclip_cli.model.clip import FrozenClip, build_clip
 from gleclip_cli.model.daf import DynamicAttentionFusion, DynamicProjection
 from gleclip_cli.model.gleclip import GLECLIP
 from gleclip_cli.model.grounding_decoder import GroundingDecoder, levels_of
+from gleclip_cli.model.on_clip import quarter_blocks
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.model.weights import find_clip, fit_weights
 from gleclip_cli.resources import clip_files
@@ -149,11 +149,6 @@ def fitting(training: Manifest, weights: Mapping[str, str], calibration: str) ->
             f"GLE-CLIP was trained on patches calibrated by {spec['calibration']}.",
             f"Use --calibration {spec['calibration']}, or `gleclip train-cam --overwrite`.",
         )
-
-
-def quarter_blocks(count: int) -> tuple[int, ...]:
-    """Blocks at 1/4, 1/2, 3/4 and 1 of the depth, 1-based, rounded up, each once."""
-    return tuple(sorted({math.ceil(count * quarter / 4) for quarter in (1, 2, 3, 4)}))
 
 
 def _narrowed(width: int) -> int:

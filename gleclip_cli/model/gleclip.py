@@ -17,6 +17,7 @@ from gleclip_cli.model.bca import BidirectionalCrossAttention
 from gleclip_cli.model.clip import ClipFeatures, FrozenClip
 from gleclip_cli.model.daf import DynamicAttentionFusion, DynamicProjection
 from gleclip_cli.model.grounding_decoder import GroundingDecoder
+from gleclip_cli.model.on_clip import adamw, fill_colour, learned_weights, standardised
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ class GLECLIP(nn.Module):
         self.gate = gate and decoder is not None
         self.log_stretch = nn.Parameter(torch.zeros(()))
         self.register_buffer("texts", texts, persistent=False)
-        red, green, blue = (round(255 * float(value)) for value in clip.mean.flatten())
-        self.fill = red, green, blue
+        self.fill = fill_colour(clip)
 
     @property
     def scale(self) -> Float[Tensor, ""]:
@@ -121,18 +121,11 @@ class GLECLIP(nn.Module):
 
     def optimiser(self, *, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
         """AdamW on everything but CLIP; vectors and gates do not decay."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW([{**g, "rate": 1.0} for g in groups], lr=learning_rate)
+        return adamw(self, learning_rate=learning_rate, weight_decay=weight_decay)
 
     def weights(self) -> dict[str, Tensor]:
         """What a checkpoint has to hold: not CLIP, which its name and hash stand for."""
-        return {
-            name: value for name, value in self.state_dict().items() if not name.startswith("clip.")
-        }
+        return learned_weights(self)
 
     def _scores(
         self,
@@ -160,14 +153,12 @@ def text_cosines(
 def features_of(clip: ClipFeatures) -> tuple[Tensor, Tensor, Tensor]:
     """Return tokens (b, l, h, w, d) of the blocks, patches (b, h, w, e), global embedding (b, e).
 
-    Tokens are standardised over channels, so that half precision holds them however large some
-    channels grow. Without blocks there are no tokens (l = 0).
+    Without blocks there are no tokens (l = 0).
     """
     patches = clip.dense.permute(0, 2, 3, 1)
     if not clip.outputs:
         return patches.new_empty(len(patches), 0, *patches.shape[1:]), patches, clip.global_embed
-    tokens = torch.stack(clip.outputs, dim=1).permute(0, 1, 3, 4, 2)
-    return functional.layer_norm(tokens, tokens.shape[-1:]), patches, clip.global_embed
+    return standardised(clip.outputs), patches, clip.global_embed
 
 
 def class_probabilities(

@@ -9,14 +9,19 @@ starts from a plain classifier of tokens, which learns in seconds (a decoder as 
 needed four times as long for less).
 """
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from gleclip_cli.model.clip import FrozenClip
+from gleclip_cli.model.on_clip import (
+    adamw,
+    fill_colour,
+    learned_weights,
+    quarter_blocks,
+    standardised,
+)
 
 _HEAD_WIDTH = 32
 _WINDOW_PATCHES = 48  # attention of a larger square would take gigabytes
@@ -34,9 +39,8 @@ class ClipDecoder(nn.Module):
         self.clip = clip
         self.patch_size = clip.patch_size
         self.window = _WINDOW_PATCHES * clip.patch_size
-        red, green, blue = (round(255 * float(value)) for value in clip.mean.flatten())
-        self.fill = red, green, blue
-        self.layers = quarter_layers(clip.num_layers)
+        self.fill = fill_colour(clip)
+        self.layers = quarter_blocks(clip.num_layers)
         width, depth, mlp_ratio = decoder_size(clip.width)
         self.project = nn.ModuleList(nn.Linear(clip.width, width) for _ in self.layers)
         self.join = nn.Linear(len(self.layers) * width, width)
@@ -59,13 +63,9 @@ class ClipDecoder(nn.Module):
         return [self.decode(features, images)]
 
     def features(self, images: Float[Tensor, "b 3 H W"]) -> tuple[Float[Tensor, "b l h w d"]]:
-        """Return CLIP's tokens of the quarter layers, each standardised over its channels.
-
-        Standardised here, so that half precision holds them however large some channels grow.
-        """
+        """Return CLIP's tokens of the quarter layers, standardised."""
         outputs = self.clip.block_outputs(self.clip.normalise(images), self.layers)
-        stacked = torch.stack(outputs, dim=1).permute(0, 1, 3, 4, 2)
-        return (functional.layer_norm(stacked, stacked.shape[-1:]),)
+        return (standardised(outputs),)
 
     def bytes_per_patch(self) -> int:
         """Bytes that `features` take per patch, in half precision."""
@@ -88,18 +88,11 @@ class ClipDecoder(nn.Module):
 
     def optimiser(self, *, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
         """AdamW on everything but CLIP; biases and norms do not decay."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW([{**g, "rate": 1.0} for g in groups], lr=learning_rate)
+        return adamw(self, learning_rate=learning_rate, weight_decay=weight_decay)
 
     def weights(self) -> dict[str, Tensor]:
         """Everything a checkpoint has to hold: not CLIP, which its name and hash stand for."""
-        return {
-            name: value for name, value in self.state_dict().items() if not name.startswith("clip.")
-        }
+        return learned_weights(self)
 
     def _pad(self, images: Tensor) -> Tensor:
         """Extend to whole patches, to the right and below, by the mean colour."""
@@ -190,11 +183,6 @@ class PixelBranch(nn.Module):
         )
         logits: Tensor = enlarged + self.fuse(torch.cat([edges, narrow], dim=1))
         return logits
-
-
-def quarter_layers(num_layers: int) -> tuple[int, ...]:
-    """Blocks at 1/4, 1/2, 3/4 and 1 of the depth, 1-based, rounded up, each once."""
-    return tuple(sorted({math.ceil(num_layers * quarter / 4) for quarter in (1, 2, 3, 4)}))
 
 
 def decoder_size(clip_width: int) -> tuple[int, int, int]:

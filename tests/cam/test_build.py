@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gleclip_cli.artifacts.manifest import Manifest
-from gleclip_cli.cam.build import build_gleclip, fitting, quarter_blocks, spec_of
+from gleclip_cli.cam.build import build_gleclip, fitting, spec_of
 from gleclip_cli.config import TrainCamConfig
 from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.model.clip import FrozenClip
@@ -160,14 +160,6 @@ def test_at_most_ten_million_weights_are_trained_at_the_size_of_vit_b_16(
     assert model.blocks == (3, 6, 9, 12)
     assert model.decoder is not None
     assert len(model.decoder.gates) == 3
-
-
-@pytest.mark.parametrize(
-    ("count", "blocks"),
-    [(12, (3, 6, 9, 12)), (24, (6, 12, 18, 24)), (5, (2, 3, 4, 5)), (2, (1, 2)), (1, (1,))],
-)
-def test_blocks_at_quarters_of_the_depth(count: int, blocks: tuple[int, ...]) -> None:
-    assert quarter_blocks(count) == blocks
 
 
 @pytest.mark.parametrize(

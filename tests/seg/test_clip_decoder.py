@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from gleclip_cli.model.clip import load_clip
-from gleclip_cli.seg.clip_decoder import ClipDecoder, ContextLayer, decoder_size, quarter_layers
+from gleclip_cli.seg.clip_decoder import ClipDecoder, ContextLayer, decoder_size
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,6 @@ def test_an_untrained_decoder_is_a_classifier_of_tokens(decoder):
     coarse = decoder.classify(tokens).permute(0, 3, 1, 2)
     expected = functional.interpolate(coarse, (8, 8), mode="bilinear")
     assert torch.allclose(decoder.decode(features, images), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("blocks", "layers"), [(12, (3, 6, 9, 12)), (6, (2, 3, 5, 6)), (2, (1, 2)), (1, (1,))]
-)
-def test_quarters_of_the_depth(blocks, layers):
-    assert quarter_layers(blocks) == layers
 
 
 def test_the_decoder_grows_with_clip():
