@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import PreparedData
@@ -32,7 +31,3 @@ class TaughtLesson:
         path = self.run.teacher_mask(self.round, image_id)
         image = self.prepared.load_image(self.split, image_id)
         return image, load_label_image(path, self.num_labels)
-
-    def labels(self, image_id: str) -> Labels:
-        """Read the labels alone."""
-        return self(image_id)[1]

@@ -5,11 +5,9 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
-
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
 from gleclip_cli.artifacts.labels import Labels
-from gleclip_cli.artifacts.maps import load_label_image, save_label_image
+from gleclip_cli.artifacts.maps import save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
@@ -20,10 +18,8 @@ from gleclip_cli.cam.mosaic import draw_mosaics
 from gleclip_cli.cam.teacher import Teacher
 from gleclip_cli.cam.texts import remembered, wording_of
 from gleclip_cli.config import Execution, TrainCamConfig
-from gleclip_cli.datasets.transforms import Augment
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import BadInput, MissingInput, UsageError
-from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.gleclip import GLECLIP
 from gleclip_cli.model.texts import Wording
@@ -34,10 +30,11 @@ from gleclip_cli.parallel.processes import Processes, joined
 from gleclip_cli.parallel.threads import picture_threads
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.resources import clip_files
-from gleclip_cli.training.batches import AugmentedBatches, Order
-from gleclip_cli.training.cached import CACHE_LIMIT, CachedBatches, cache_bytes
-from gleclip_cli.training.loop import Batches, Recipe, Trainer, fit, resume
-from gleclip_cli.training.output import BadImages, open_training
+from gleclip_cli.training.batches import AugmentedBatches
+from gleclip_cli.training.cached import CachedBatches
+from gleclip_cli.training.loop import Recipe, Trainer, fit, resume
+from gleclip_cli.training.output import BadImages, monitor, open_training
+from gleclip_cli.training.source import Drawing, batch_source
 
 _MONITORED = 20
 """Images of the validation split whose seeds are scored once at the end."""
@@ -135,9 +132,8 @@ class _Training:
         spec, classes = spec_of(config), len(wording.prompts)
         model = build_gleclip(spec, clip, texts, classes, seed=config.seed)
         criterion = GroundingCriterion(model, config, self._tags, mean_count=processes.mean)
-        trainer = Trainer(
-            model, criterion, _recipe(config, len(image_ids)), device=device, processes=processes
-        )
+        recipe = Recipe.of(config, len(image_ids), least=config.rounds)
+        trainer = Trainer(model, criterion, recipe, device=device, processes=processes)
         on_bad = BadImages(stage, processes, images=len(image_ids), on_bad=self._execution.on_bad)
         self._rounds(trainer, model, image_ids, on_bad)
         on_bad.gather()
@@ -160,7 +156,7 @@ class _Training:
     ) -> None:
         """Teach and learn, round by round, from where the saved state stands."""
         resume(trainer, self._state)
-        cached: CachedBatches | None = None
+        source: CachedBatches | AugmentedBatches | None = None
         first = 0
         for number in range(self._config.rounds):
             last = round(trainer.recipe.steps * (number + 1) / self._config.rounds)
@@ -168,15 +164,13 @@ class _Training:
                 if trainer.step == first:  # later, these weights are no longer the teacher's
                     self._teach(model, number, image_ids, on_bad)
                 lesson = self._lesson(number, image_ids)
-                seen = [*image_ids, *lesson.mosaics.parts]
-                if cached is None and self._may_be_cached(model, lesson, image_ids):
-                    cached = self._cached(model, lesson, seen, on_bad)
-                elif cached is not None:
-                    cached.relabel(lesson.labels)
-                batches = cached.steps if cached else self._fresh(model, lesson, seen, on_bad)
+                if source is None:
+                    source = self._source(model, lesson, image_ids, on_bad)
+                else:
+                    source.relabel(lesson)
                 fit(
                     trainer,
-                    batches,
+                    source.steps,
                     until=last,
                     state_folder=self._state,
                     log=self._stage.log,
@@ -230,35 +224,25 @@ class _Training:
             self._stage.warn(f"{len(listed) - len(tagged)} images without a class are left out.")
         return tagged
 
-    def _crop(self, model: GLECLIP) -> int:
-        return max(1, round(self._config.crop / model.patch_size)) * model.patch_size
-
-    def _may_be_cached(self, model: GLECLIP, lesson: TaughtLesson, image_ids: list[str]) -> bool:
+    def _source(
+        self, model: GLECLIP, lesson: TaughtLesson, image_ids: list[str], on_bad: BadImages
+    ) -> CachedBatches | AugmentedBatches:
+        config, mosaics = self._config, lesson.mosaics.parts
+        drawing = Drawing(
+            batch_size=config.batch_size,
+            crop=config.crop,
+            flip=config.flip,
+            seed=config.seed,
+            share=self._processes.share(config.batch_size),
+            workers=self._execution.workers,
+        )
         # a mosaic is about as large as its first part
-        shown = [*image_ids, *(parts[0] for parts in lesson.mosaics.parts.values())]
-        sizes = (self._prepared.record(self._config.split, i).size for i in shown)
-        needed = cache_bytes(model, sizes, crop=self._crop(model))
-        self._stage.note(cache_bytes=needed if needed <= CACHE_LIMIT else 0)
-        return needed <= CACHE_LIMIT
-
-    def _cached(
-        self, model: GLECLIP, lesson: TaughtLesson, image_ids: list[str], on_bad: BadImages
-    ) -> CachedBatches:
-        config = self._config
-        return CachedBatches(
-            model, image_ids, lesson, batch_size=config.batch_size, crop=self._crop(model),
-            flip=config.flip, seed=config.seed, on_bad=on_bad,
-            share=self._processes.share(config.batch_size), progress=self._progress,
+        shown = [*image_ids, *(parts[0] for parts in mosaics.values())]
+        return batch_source(
+            model, [*image_ids, *mosaics], lesson, drawing,
+            sizes=(self._prepared.record(config.split, i).size for i in shown),
+            on_bad=on_bad, note=self._stage.note, progress=self._progress,
         )  # fmt: skip
-
-    def _fresh(
-        self, model: GLECLIP, lesson: TaughtLesson, image_ids: list[str], on_bad: BadImages
-    ) -> Batches:
-        config, share = self._config, self._processes.share(self._config.batch_size)
-        augment = Augment(self._crop(model), scales=(1.0, 1.0), flip=config.flip, fill=model.fill)
-        order = Order(image_ids, config.batch_size, config.seed, share)
-        workers = self._execution.workers
-        return AugmentedBatches(order, lesson, augment, on_bad=on_bad, workers=workers).steps
 
     def _monitor(self, model: GLECLIP) -> dict[str, Any]:
         """Score what the model would teach on the first images of the validation split."""
@@ -266,29 +250,9 @@ class _Training:
         if split not in self._prepared.splits():
             return {}
         teacher, tags = Teacher(model, self._config, first=False), self._prepared.labels(split)
-        total = np.zeros((self._num_labels, self._num_labels + 1), dtype=np.int64)
-        scored = 0
-        for image_id in self._prepared.image_ids(split)[:_MONITORED]:
-            path = self._prepared.record(split, image_id).mask
-            if path is None or not tags[image_id]:
-                continue
-            with self._stage.item(image_id, path):
-                taught = teacher(self._prepared.load_image(split, image_id), tags[image_id])
-                true = load_label_image(path, self._num_labels)
-                total += confusion_of(true, taught, self._num_labels)
-                scored += 1
-        if not scored:
-            return {}
-        facts = {"split": split, "images": scored, "miou": summarise(total).miou}
-        self._stage.log({"event": "monitor", **facts})
-        return facts
 
+        def taught(image_id: str) -> Labels:
+            return teacher(self._prepared.load_image(split, image_id), tags[image_id])
 
-def _recipe(config: TrainCamConfig, images: int) -> Recipe:
-    return Recipe(
-        steps=max(config.rounds, round(config.epochs * images / config.batch_size)),
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        warmup=config.warmup,
-        poly_power=config.poly_power,
-    )
+        looked_at = [i for i in self._prepared.image_ids(split)[:_MONITORED] if tags[i]]
+        return monitor(self._stage, self._prepared, split, looked_at, taught, self._num_labels)

@@ -5,34 +5,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
 from gleclip_cli.artifacts.labels import Labels, label_dtype
 from gleclip_cli.artifacts.lines import sha256_of
-from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
 from gleclip_cli.config import Execution, TrainSegConfig
-from gleclip_cli.datasets.transforms import Augment
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import MissingInput, UsageError
-from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.model.weights import find_clip
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.resources import clip_files
-from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.criterion import PixelCriterion
 from gleclip_cli.seg.lesson import Lesson
 from gleclip_cli.seg.network import NetworkSpec, SegmentationNetwork, build_network, warnings_of
 from gleclip_cli.seg.predict import predict_logits
-from gleclip_cli.training.batches import AugmentedBatches, Order
-from gleclip_cli.training.cached import CACHE_LIMIT, CachedBatches, cache_bytes
 from gleclip_cli.training.loop import Batches, Recipe, Trainer, fit
-from gleclip_cli.training.output import BadImages, open_training
+from gleclip_cli.training.output import BadImages, monitor, open_training
+from gleclip_cli.training.source import Drawing, batch_source
 
 _MONITORED = 50
 """Images of the validation split scored once at the end; `evaluate` scores them all."""
@@ -141,7 +134,7 @@ class _Training:
         trainer = Trainer(
             network,
             PixelCriterion(network, config.balanced, self._processes.mean),
-            _recipe(config, len(image_ids)),
+            Recipe.of(config, len(image_ids)),
             device=device,
             processes=self._processes,
         )
@@ -187,48 +180,34 @@ class _Training:
     def _batches(
         self, network: SegmentationNetwork, image_ids: list[str], on_bad: BadImages
     ) -> Batches:
-        """Cached features where scales are not varied and memory allows, else fresh pictures."""
-        config, share = self._config, self._processes.share(self._config.batch_size)
-        patch = network.patch_size
-        crop = max(1, round(config.crop / patch)) * patch
-        scales = (min(config.scales), max(config.scales))
-        if isinstance(network, ClipDecoder) and scales == (1.0, 1.0):
-            sizes = map(self._lesson.size, image_ids)
-            needed = cache_bytes(network, sizes, crop=crop)
-            self._stage.note(cache_bytes=needed if needed <= CACHE_LIMIT else 0)
-            if needed <= CACHE_LIMIT:
-                cached = CachedBatches(
-                    network, image_ids, self._lesson, batch_size=config.batch_size, crop=crop,
-                    flip=config.flip, seed=config.seed, on_bad=on_bad, share=share,
-                    progress=self._progress,
-                )  # fmt: skip
-                return cached.steps
-        augment = Augment(crop, scales=scales, flip=config.flip, fill=network.fill)
-        order = Order(image_ids, config.batch_size, config.seed, share)
-        workers = self._execution.workers
-        return AugmentedBatches(order, self._lesson, augment, on_bad=on_bad, workers=workers).steps
+        config = self._config
+        drawing = Drawing(
+            batch_size=config.batch_size,
+            crop=config.crop,
+            flip=config.flip,
+            seed=config.seed,
+            share=self._processes.share(config.batch_size),
+            scales=(min(config.scales), max(config.scales)),
+            workers=self._execution.workers,
+        )
+        return batch_source(
+            network, image_ids, self._lesson, drawing,
+            sizes=map(self._lesson.size, image_ids),
+            on_bad=on_bad, note=self._stage.note, progress=self._progress,
+        ).steps  # fmt: skip
 
     def _monitor(self, network: SegmentationNetwork) -> dict[str, Any]:
         """Score the first images of the validation split, without mirror images."""
         split, classes = self._config.val_split, len(self._classes)
         known = self._prepared.image_ids(split) if split in self._prepared.splits() else []
-        total = np.zeros((classes, classes + 1), dtype=np.int64)
-        scored = 0
-        for image_id in known[:_MONITORED]:
-            path = self._prepared.record(split, image_id).mask
-            if path is None:
-                continue
-            with self._stage.item(image_id, path):
-                image = self._prepared.load_image(split, image_id)
-                labels = predict_logits(network, image, flip=False).argmax(0)
-                predicted: Labels = labels.to("cpu").numpy().astype(label_dtype(classes))
-                total += confusion_of(load_label_image(path, classes), predicted, classes)
-                scored += 1
-        if not scored:
-            return {}
-        facts = {"split": split, "images": scored, "miou": summarise(total).miou}
-        self._stage.log({"event": "monitor", **facts})
-        return facts
+
+        def predict(image_id: str) -> Labels:
+            image = self._prepared.load_image(split, image_id)
+            labels = predict_logits(network, image, flip=False).argmax(0)
+            predicted: Labels = labels.to("cpu").numpy().astype(label_dtype(classes))
+            return predicted
+
+        return monitor(self._stage, self._prepared, split, known[:_MONITORED], predict, classes)
 
 
 def _weight_hashes(config: TrainSegConfig) -> dict[str, str]:
@@ -238,13 +217,3 @@ def _weight_hashes(config: TrainSegConfig) -> dict[str, str]:
         return {"clip": find_clip(model, weights).sha256}
     path = Path(config.pretrained).expanduser()
     return {"pretrained": sha256_of(path)} if config.pretrained and path.is_file() else {}
-
-
-def _recipe(config: TrainSegConfig, images: int) -> Recipe:
-    return Recipe(
-        steps=max(1, round(config.epochs * images / config.batch_size)),
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        warmup=config.warmup,
-        poly_power=config.poly_power,
-    )

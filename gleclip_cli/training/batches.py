@@ -132,6 +132,10 @@ class AugmentedBatches:
         # More processes than processors only take turns, each with a torch of its own in memory.
         self._on_bad, self._workers = on_bad, min(workers, os.cpu_count() or 1)
 
+    def relabel(self, load: Load) -> None:
+        """Take the masks of all later steps from `load`."""
+        self._load = load
+
     def steps(self, first: int, last: int) -> Iterator[Batch]:
         """Yield the batches of the steps from `first` to before `last`."""
         loader = DataLoader(

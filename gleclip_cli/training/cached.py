@@ -7,7 +7,7 @@ something slightly else, but twice the time and memory buy nothing: 22.2 mIoU so
 own features of mirror images (scenes, true masks, 4 passes, an early micro-CLIP).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gleclip_cli.artifacts.labels import Labels, ignore_index
+from gleclip_cli.artifacts.labels import ignore_index
 from gleclip_cli.datasets.transforms import pad_to
 from gleclip_cli.errors import BadInput
 from gleclip_cli.progress import SILENT, Progress
@@ -120,14 +120,14 @@ class CachedBatches:
                 yield Batch(ids, torch.stack(images), torch.stack(masks), stacked)
                 drawn = []
 
-    def relabel(self, load_mask: Callable[[str], Labels]) -> None:
-        """Exchange the mask of every kept picture; `load_mask`: image id -> (H, W).
+    def relabel(self, load: Load) -> None:
+        """Take the mask of every kept picture from `load`.
 
         One that cannot be read any more stays, and `on_bad` is told.
         """
         for image_id, kept in self._kept.items():
             try:
-                mask = load_mask(image_id)
+                _, mask = load(image_id)
             except (BadInput, OSError) as error:
                 self._on_bad(image_id, error)
                 continue

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gleclip_cli.artifacts.checkpoint import STATE_FILE, load_training_state, save_training_state
 from gleclip_cli.artifacts.run_dir import printable
+from gleclip_cli.config import TrainCamConfig, TrainSegConfig
 from gleclip_cli.errors import Diverged, EnvironmentFault
 from gleclip_cli.model.weights import fit_weights
 from gleclip_cli.parallel.processes import ALONE, Processes
@@ -56,6 +57,19 @@ class Recipe:
     warmup: float = 0.0
     poly_power: float = 0.9
     clip: float | None = None
+
+    @classmethod
+    def of(
+        cls, config: TrainSegConfig | TrainCamConfig, images: int, *, least: int = 1
+    ) -> "Recipe":
+        """Return the recipe of a configuration for a number of images: `least` steps or more."""
+        return cls(
+            steps=max(least, round(config.epochs * images / config.batch_size)),
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            warmup=config.warmup,
+            poly_power=config.poly_power,
+        )
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step: rising linearly, then falling polynomially."""

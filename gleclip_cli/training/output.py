@@ -1,14 +1,20 @@
-"""The output of a training in several processes: one of them writes, all know what was bad."""
+"""The output of a training: one process writes it, all know what was bad; a look at its worth."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from gleclip_cli.artifacts.labels import Labels
+from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Stage, open_stage
+from gleclip_cli.artifacts.tables import PreparedData
 from gleclip_cli.config import Execution
 from gleclip_cli.errors import BadInput
+from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.parallel.processes import Processes
 
 
@@ -72,3 +78,32 @@ class BadImages:
         for told in self._processes.gather(self._told):
             for image_id, error in told.items():
                 self(image_id, error)
+
+
+def monitor(
+    stage: Stage,
+    prepared: PreparedData,
+    split: str,
+    image_ids: Sequence[str],
+    predict: Callable[[str], Labels],
+    num_labels: int,
+) -> dict[str, Any]:
+    """Score a few images of a split, for the log and the checkpoint; nothing without true masks.
+
+    `predict`: image id -> labels (H, W).
+    """
+    total = np.zeros((num_labels, num_labels + 1), dtype=np.int64)
+    scored = 0
+    for image_id in image_ids:
+        path = prepared.record(split, image_id).mask
+        if path is None:
+            continue
+        with stage.item(image_id, path):
+            predicted = predict(image_id)
+            total += confusion_of(load_label_image(path, num_labels), predicted, num_labels)
+            scored += 1
+    if not scored:
+        return {}
+    facts = {"split": split, "images": scored, "miou": summarise(total).miou}
+    stage.log({"event": "monitor", **facts})
+    return facts

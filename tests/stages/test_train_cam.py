@@ -123,7 +123,7 @@ def assert_same_bytes(one: RunDir, other: RunDir) -> None:
 
 
 def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CACHE_LIMIT", 0)
+    monkeypatch.setattr("gleclip_cli.training.source.CACHE_LIMIT", 0)
 
 
 def test_outputs_of_the_stage(run: RunDir, config: TrainCamConfig) -> None:

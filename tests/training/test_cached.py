@@ -152,14 +152,14 @@ def test_masks_are_exchanged_without_computing_features_again(network, monkeypat
     batches = cached(network)
     before = list(batches.steps(0, 5))
     monkeypatch.setattr(network, "features", None)  # would fail if it were called
-    batches.relabel(lambda image_id: load(image_id)[1] + 3)
+    batches.relabel(lambda image_id: (load(image_id)[0], load(image_id)[1] + 3))
     for old, new in zip(before, batches.steps(0, 5), strict=True):
         assert torch.equal(old.images, new.images)
         assert torch.equal(*old.features, *new.features)
         ignored = old.masks == IGNORE_INDEX
         assert torch.equal(new.masks, torch.where(ignored, old.masks, old.masks + 3))
     with pytest.raises(ValueError, match="mask of a"):
-        batches.relabel(lambda image_id: np.zeros((4, 4), np.uint8))
+        batches.relabel(lambda image_id: (load(image_id)[0], np.zeros((4, 4), np.uint8)))
 
 
 def test_a_mask_that_cannot_be_read_any_more_stays_and_is_told(network):
