@@ -200,10 +200,11 @@ def test_gen_cam_fills_the_gaps_before_it(
     assert trained.data["weights"] == manifest.data["weights"]
     assert [line.removeprefix(str(run.root)) for line in said] == [
         " has no image lists: preparing them first.",
+        "Images by class: cat 2, dog 1, person 1.",
         " has no trained GLE-CLIP: training it first.",
     ]
     assert pipeline.gen_cam(run, replace(configs["gen-cam"], texts="plain"), **words).complete
-    assert len(said) == 2
+    assert len(said) == 3
 
 
 def test_a_bad_picture_ends_the_run_with_exit_3_or_is_left_out_with_exit_4(
