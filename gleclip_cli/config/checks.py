@@ -1,0 +1,20 @@
+"""What every configuration asks of its values; a wrong one is a `UsageError`."""
+
+from gleclip_cli.errors import UsageError
+
+
+def require(condition: bool, cause: str, remedy: str = "") -> None:
+    if not condition:
+        raise UsageError(cause, remedy)
+
+
+def choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    require(value in known, f"{name} is {value!r}.", f"Choose one of: {', '.join(known)}.")
+
+
+def fraction(name: str, value: float) -> None:
+    require(0 <= value <= 1, f"{name} is {value}.", "Use a number from 0 to 1.")
+
+
+def positive_limit(limit: int | None) -> None:
+    require(limit is None or limit > 0, f"--limit is {limit}.", "Use 1 or more.")

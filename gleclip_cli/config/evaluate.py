@@ -1,0 +1,28 @@
+"""What is scored."""
+
+from dataclasses import dataclass
+
+from gleclip_cli.config.checks import fraction, positive_limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What is scored against the true masks of a split.
+
+    `what` is `cam`, `pseudo`, or the name of a trained network. The background threshold of maps
+    is `bg_threshold`, else that of a finished sweep of train's maps, else swept on this split.
+    """
+
+    what: str = "seg"
+    split: str = "val"
+    bg_threshold: float | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = True
+    allow_missing: bool = False
+    save_predictions: bool = True
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bg_threshold is not None:
+            fraction("--bg-threshold", self.bg_threshold)
+        positive_limit(self.limit)
