@@ -26,6 +26,15 @@ class RunDir:
         folder = self.root / stage
         return folder / safe_name(name) if name else folder
 
+    def outputs(self, stage: str) -> list[Path]:
+        """Folders of a stage that have been begun, sorted: its own, or one per split or name."""
+        folder = self.root / stage
+        return sorted(f for f in (folder, *folder.glob("*")) if (f / "settings.json").is_file())
+
+    def report(self) -> Path:
+        """The page that `report` writes."""
+        return self.root / "report.html"
+
     def drawn_masks(self) -> Path:
         """Folder of the masks that `prepare_data` draws from outlines or matrices."""
         return self.output("prepare_data") / "masks"
