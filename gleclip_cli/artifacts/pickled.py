@@ -225,5 +225,6 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "numpy._core.multiarray.scalar": _scalar,
     "numpy._core.numeric._frombuffer": _from_buffer,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch.from_numpy": lambda _, array: checked(array, np.ndarray),
     "torch.storage._load_from_bytes": _load_storage,
 }

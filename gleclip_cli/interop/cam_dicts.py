@@ -63,9 +63,7 @@ def write_cam_dict(path: Path, name: str, cam: Cam) -> None:
     write_pickled_npy(path, content)
 
 
-def _parts(
-    content: object, name: str, size: tuple[int, int]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _parts(content: object, name: str, size: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]]:
     if not isinstance(content, Mapping):
         raise TypeError("it is no dictionary")
     if name == "psa":
@@ -79,9 +77,7 @@ def _parts(
     return np.asarray(content["keys"]), np.asarray(content[_MAPS[name]])
 
 
-def _check(
-    keys: NDArray[Any], maps: NDArray[Any], size: tuple[int, int], classes: int
-) -> None:
+def _check(keys: NDArray[Any], maps: NDArray[Any], size: tuple[int, int], classes: int) -> None:
     if keys.ndim != 1 or (keys.size and keys.dtype.kind not in "iu"):
         raise ValueError(f"keys are {keys.dtype} {keys.shape}, not a list of classes")
     if maps.dtype.kind != "f" or maps.shape != (len(keys), *size):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from gleclip_cli.artifacts.atomic import write_bytes
 
 _ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tC\x01btR"
-_DTYPE = b"cnumpy\ndtype\n(X%sK\x00K\x01tR(K\x03X%sNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+_DTYPE = b"cnumpy\ndtype\n(X%sK\x00K\x01tR(K\x03X%sNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK%ctb"
+_PLAIN, _OF_OBJECTS = 0, 63  # flags of a dtype
 _TENSOR = b"ctorch\nfrom_numpy\n(%stR"
 
 
@@ -33,7 +34,7 @@ def write_pickled_npy(path: Path, content: Mapping[Any, Any]) -> None:
     stream = io.BytesIO()
     header = {"descr": "|O", "fortran_order": False, "shape": ()}
     np.lib.format.write_array_header_1_0(stream, header)
-    boxed = _filled((), _dtype("O8", "|"), b"](" + _pickled(dict(content)) + b"e")
+    boxed = _filled((), _dtype("O8", "|", _OF_OBJECTS), b"](" + _pickled(dict(content)) + b"e")
     stream.write(b"\x80\x03" + boxed + b".")
     write_bytes(path, stream.getvalue(), durable=False)
 
@@ -59,8 +60,8 @@ def _filled(shape: tuple[int, ...], dtype: bytes, data: bytes) -> bytes:
     return _ARRAY + b"(K\x01(" + sizes + b"t" + dtype + b"K\x00" + data + b"tb"
 
 
-def _dtype(code: str, order: str) -> bytes:
-    return _DTYPE % (_counted(code), _counted(order))
+def _dtype(code: str, order: str, flags: int = _PLAIN) -> bytes:
+    return _DTYPE % (_counted(code), _counted(order), flags)
 
 
 def _counted(text: str) -> bytes:
