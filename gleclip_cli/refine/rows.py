@@ -1,31 +1,21 @@
-"""Building blocks of compiled loops: `kernel`, and rows of float32 held in one register.
+"""Building blocks of compiled loops: rows of float32 held in one register.
 
 LLVM cannot know that two arrays do not overlap and keeps reading them again; a row is read once
 and stays in its register, whatever is written meanwhile.
 """
 
-import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from gleclip_cli.compiled import kernel
+
+__all__ = ["add", "from_bits", "kernel", "load", "prefetch", "store", "zeros"]
+
 _intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = intrinsic
-
-
-def kernel(function: _Function) -> _Function:
-    """Compile on first use, without the GIL; kept beside this file or in the user's own cache."""
-    plain = inspect.unwrap(function)  # the tests' check of shapes cannot be compiled
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-    try:
-        compiled: _Function = numba.njit(cache=True, **options)(plain)
-    except RuntimeError:  # neither folder can be written
-        compiled = numba.njit(**options)(plain)
-    return compiled
 
 
 class _Row(types.Type):  # type: ignore[misc]

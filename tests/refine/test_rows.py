@@ -10,7 +10,6 @@ import numba
 import numpy as np
 import pytest
 
-from gleclip_cli.refine import rows
 from gleclip_cli.refine.crf import _exp
 from gleclip_cli.refine.rows import add, from_bits, kernel, load, store
 
@@ -57,7 +56,7 @@ def test_compiled_code_needs_no_place_to_be_kept(monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("cannot cache function: no locator available")
         return compiled(**options)
 
-    monkeypatch.setattr(rows.numba, "njit", njit)
+    monkeypatch.setattr(numba, "njit", njit)
     doubled = kernel(lambda x: 2 * x)
     assert doubled(21) == 42
 
