@@ -23,7 +23,7 @@ MAX_PIXELS = 2**21
 """Largest grid; beyond it the picture is refined on a smaller one and enlarged again."""
 
 _MAX_KEPT_PIXELS = 2**20  # some 45 MB; those of the last four sizes are kept
-_SMALLEST = 1e-5
+SMALLEST = 1e-5
 _LANES = (1, 2, 4, 8)
 _STRIP = 256
 # 2^f on [0, 1], relative error 8e-8: a Chebyshev fit
@@ -61,12 +61,14 @@ def dense_crf(
     *,
     iterations: int = 10,
     backend: str = "lattice",
+    device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
 ) -> Float32[np.ndarray, "k H W"]:
     """Return the probability of every class; they sum to 1.
 
-    `scores` in [0, 1] need not sum to 1. Memory for a photograph: some 200 bytes per pixel and
-    8 more per class.
+    `scores` in [0, 1] need not sum to 1. `lattice` computes on `device` if that is CUDA, else on
+    the CPU; `pydensecrf` always there. Memory on the CPU for a photograph: some 200 bytes per
+    pixel and 8 more per class.
 
     Raises:
         BadInput: a score is NaN or infinite.
@@ -87,8 +89,12 @@ def dense_crf(
         )
     if settings.certainty is not None:
         scores = _certain(scores, settings.certainty)
-    mean_field = _pydensecrf if backend == "pydensecrf" else _lattice
-    refined = mean_field(image, scores, settings, iterations)
+    if backend == "pydensecrf":
+        refined = _pydensecrf(image, scores, settings, iterations)
+    elif device.startswith("cuda"):
+        refined = _on_device(image, scores, settings, iterations, device)
+    else:
+        refined = _lattice(image, scores, settings, iterations)
     if share < 1:
         refined = np.stack([cv2.resize(r, (width, height)) for r in refined])
     return refined
@@ -101,7 +107,7 @@ def require_backend(backend: str) -> None:
 
 
 def _unary(score: Float[np.ndarray, "*any"]) -> Float32[np.ndarray, "*any"]:
-    energy: Float32[np.ndarray, "*any"] = np.clip(score, _SMALLEST, 1, dtype=np.float32)
+    energy: Float32[np.ndarray, "*any"] = np.clip(score, SMALLEST, 1, dtype=np.float32)
     np.log(energy, out=energy)
     energy *= -1
     return energy
@@ -149,6 +155,23 @@ def _lattice(
         refined[0] -= refined[k + 1]
     np.maximum(refined[0], 0, out=refined[0])
     return refined.reshape(count, height, width)
+
+
+def _on_device(
+    image: UInt8[np.ndarray, "H W 3"],
+    scores: Float[np.ndarray, "k H W"],
+    settings: CrfSettings,
+    iterations: int,
+    device: str,
+) -> Float32[np.ndarray, "k H W"]:
+    import torch  # for GPUs alone
+
+    from gleclip_cli.refine.sorted_lattice import mean_field
+
+    images, maps = (torch.tensor(array, device=device)[None] for array in (image, scores))
+    refined: Float32[np.ndarray, "k H W"]
+    refined = mean_field(images, maps, settings, iterations)[0].cpu().numpy()
+    return refined
 
 
 def _gaussian_lattice(height: int, width: int, sxy: float) -> Lattice:

@@ -9,6 +9,7 @@ blur walks along chains of neighbours, in place; what has no neighbour is left a
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,9 +47,8 @@ def build_lattice(features: Float32[np.ndarray, "d n"]) -> Lattice:
         BadInput: the features spread too far to be counted in 64 bits.
     """
     d, n = features.shape
-    steps = [math.sqrt(2 / 3) * (d + 1) / math.sqrt((i + 1) * (i + 2)) for i in range(d)]
-    scaled = features * np.array(steps, np.float32)[:, None]
-    strides = _strides(scaled)
+    scaled = features * np.array(lattice_steps(d), np.float32)[:, None]
+    strides = np.array(code_strides(np.ptp(scaled, axis=1).tolist())[:-1])
     offsets, weights = np.empty((n, d + 1), np.int32), np.empty((n, d + 1), np.float32)
     codes = find_corners(scaled, strides, offsets, weights)
     chains, starts = link_vertices(codes, strides.sum() - (d + 1) * strides)
@@ -87,24 +87,34 @@ def slice_(
     _gather(values, table, lattice.offsets, lattice.weights, *factors, lanes)
 
 
-def _strides(scaled: Float32[np.ndarray, "d n"]) -> Int64[np.ndarray, " d1"]:
-    """Return the weight of each coordinate of a vertex in its code; the last follows from the rest.
+def lattice_steps(d: int) -> list[float]:
+    """Return by how much each of d features, in standard deviations, is scaled for the lattice."""
+    return [math.sqrt(2 / 3) * (d + 1) / math.sqrt((i + 1) * (i + 2)) for i in range(d)]
 
-    Codes are a mixed radix: coordinate i takes fewer values than stride i + 1 / stride i.
+
+def code_strides(spread: Sequence[float], *, clouds: int = 1) -> list[int]:
+    """Return the weight in the code of a vertex of each of its d + 1 coordinates, and of its cloud.
+
+    Codes are a mixed radix: coordinate i takes fewer values than stride i + 1 / stride i. The last
+    coordinate follows from the rest. `spread`: of the scaled features; `clouds`: of points that
+    share no vertex. Weights are signed, of 64 bits.
+
+    Raises:
+        BadInput: there are more codes than fit into 64 bits.
     """
-    d = len(scaled)
-    spread = np.ptp(scaled, axis=1).tolist()
+    d = len(spread)
     strides, product = [], 1
     for i in range(d):
         strides.append(product)
         reach = sum(spread[i:]) + i * (spread[i - 1] if i else 0)
         product *= int(reach) + 8 * (d + 1)  # corners and their neighbours lie beyond the points
-    if product >= _WORD:
+    if product * clouds >= _WORD:
         raise BadInput(
             "The image is too large for the dense CRF's standard deviations.",
             "Use a smaller image or the pydensecrf backend.",
         )
-    return np.array([s * _GOLDEN % _WORD for s in [*strides, 0]], np.uint64).view(np.int64)
+    scattered = (s * _GOLDEN % _WORD for s in [*strides, 0, product])
+    return [s - _WORD if s >= _WORD // 2 else s for s in scattered]
 
 
 @kernel

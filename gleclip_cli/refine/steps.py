@@ -24,7 +24,7 @@ def on_pixels(
         if step == "par":
             scores = _par(scores, image, config, device)
         elif step == "crf":
-            scores = _crf(scores, image, config)
+            scores = _crf(scores, image, config, device)
     return scores
 
 
@@ -50,7 +50,10 @@ def _par(
 
 
 def _crf(
-    scores: Float[np.ndarray, "k H W"], image: UInt8[np.ndarray, "H W 3"], config: RefineConfig
+    scores: Float[np.ndarray, "k H W"],
+    image: UInt8[np.ndarray, "H W 3"],
+    config: RefineConfig,
+    device: torch.device,
 ) -> Float[np.ndarray, "k H W"]:
     # compiled code is loaded only where the CRF is asked for
     from gleclip_cli.refine.crf import PRESETS, dense_crf
@@ -61,4 +64,5 @@ def _crf(
         PRESETS[config.crf_preset],
         iterations=config.crf_iterations,
         backend=config.crf_backend,
+        device=str(device),
     )

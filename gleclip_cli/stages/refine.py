@@ -69,6 +69,7 @@ def refine(
         todo = stage.todo({i: f"{maps[i]} {images[i]}" for i in image_ids})
         if todo and not stage.dry_run:
             device = str(pick_device(execution.device, progress))
+            stage.note(device=device)
             setup = (run, config, device, source)
             results = over_images(_Refiner, setup, todo, workers=execution.workers)
             for image_id, refined in progress.each(results, total=len(todo), label="refine"):
