@@ -5,10 +5,12 @@ difference to neighbour j and sigma the deviation of the 48 neighbours' colours,
 u_j = -mean over channels of (d_j / (.3 sigma))^2; z_j is the same of the distance r_j.
 Weight w_j = softmax_j(u) + .01 softmax_j(z); 20 times, map <- sum_j w_j map_j.
 Here: neighbours are visited one by one; nothing is copied 48-fold but the weights themselves.
+On the CPU the loops over them are compiled (`shifts`), on a GPU they are torch's.
 """
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -53,10 +55,7 @@ def par(
         image = functional.interpolate(image, full, mode="bilinear", align_corners=True)
     weights = par_weights(image, dilations=dilations, position=position)
     for _ in range(iterations):
-        neighbours = _neighbours(maps, dilations)
-        maps = torch.zeros_like(maps)
-        for weight, neighbour in zip(weights.unbind(1), neighbours, strict=True):
-            maps.addcmul_(weight[:, None], neighbour)
+        maps = _spread(weights, maps, dilations)
     if maps.shape[2:] != full:
         maps = functional.interpolate(maps, full, mode="bilinear", align_corners=False)
     return maps
@@ -70,7 +69,35 @@ def par_weights(
     position: float = POSITION,
 ) -> Float[Tensor, "b j H W"]:
     """Return the weight of each neighbour j, dilation by dilation; they sum to 1 + `position`."""
-    batch, channels, height, width = image.shape
+    distances = _distances if _compiled(image) else _distances_by_torch
+    weights = distances(image.float(), dilations)
+    torch.softmax(weights, dim=1, out=weights)  # in place: this tensor is the largest by far
+    if position:
+        weights += position * _position_weights(dilations).to(image)[:, None, None]
+    return weights
+
+
+def _compiled(maps: Tensor) -> bool:
+    return maps.device.type == "cpu"
+
+
+def _distances(
+    image: Float[Tensor, "b c H W"], dilations: tuple[int, ...]
+) -> Float[Tensor, "b j H W"]:
+    """Return the negated colour distances of the neighbours, scaled by their deviation."""
+    from gleclip_cli.refine import shifts  # compiled code is loaded only where it is used
+
+    offsets = np.array([(d * down, d * right) for d in dilations for down, right in DIRECTIONS])
+    distances = torch.empty(len(image), len(offsets), *image.shape[2:])
+    factors = np.float32(SHARPNESS), np.float32(_TINY)
+    for padded, out in zip(_padded(image, dilations), distances, strict=True):
+        shifts.distances(padded.numpy(), offsets, *factors, out.numpy())
+    return distances
+
+
+def _distances_by_torch(
+    image: Float[Tensor, "b c H W"], dilations: tuple[int, ...]
+) -> Float[Tensor, "b j H W"]:
     count = len(dilations) * len(DIRECTIONS)
     total, squares = torch.zeros_like(image), torch.zeros_like(image)
     for neighbour in _neighbours(image, dilations):
@@ -79,18 +106,30 @@ def par_weights(
         squares.addcmul_(difference, difference)
     # Unbiased; rounding may take the variance of equal neighbours below 0.
     variance = squares.addcmul_(total, total, value=-1 / count).clamp_min_(0) / (count - 1)
-    scale = (SHARPNESS * (variance.sqrt_() + _TINY)).square_().reciprocal_() / channels
-
-    weights = image.new_empty(batch, count, height, width)
+    scale = (SHARPNESS * (variance.sqrt_() + _TINY)).square_().reciprocal_() / -image.shape[1]
+    distances = image.new_empty(len(image), count, *image.shape[2:])
     for index, neighbour in enumerate(_neighbours(image, dilations)):
         difference = (neighbour - image).square_().mul_(scale)
-        torch.sum(difference, dim=1, out=weights[:, index])
-    # softmax over j of the negated distances, in place: this tensor is the largest by far
-    weights.sub_(weights.amin(dim=1, keepdim=True)).neg_().exp_()
-    weights /= weights.sum(dim=1, keepdim=True)
-    if position:
-        weights += position * _position_weights(dilations).to(image)[:, None, None]
-    return weights
+        torch.sum(difference, dim=1, out=distances[:, index])
+    return distances
+
+
+def _spread(
+    weights: Float[Tensor, "b j H W"], maps: Float[Tensor, "b k H W"], dilations: tuple[int, ...]
+) -> Float[Tensor, "b k H W"]:
+    """Return the weighted sum of the neighbours of every pixel."""
+    if _compiled(maps):
+        from gleclip_cli.refine import shifts
+
+        spread = torch.empty_like(maps, memory_format=torch.contiguous_format)
+        parts = zip(weights, _padded(maps, dilations), spread, strict=True)
+        for weight, padded, out in parts:
+            shifts.spread(weight.numpy(), padded.numpy(), np.array(dilations), out.numpy())
+        return spread
+    spread = torch.zeros_like(maps)
+    for weight, neighbour in zip(weights.unbind(1), _neighbours(maps, dilations), strict=True):
+        spread.addcmul_(weight[:, None], neighbour)
+    return spread
 
 
 def _shrunk(maps: Float[Tensor, "b c H W"], grid: tuple[int, int]) -> Float[Tensor, "b c h w"]:
@@ -106,11 +145,18 @@ def _position_weights(dilations: tuple[int, ...]) -> Float[Tensor, " j"]:
 def _neighbours(
     maps: Float[Tensor, "b c H W"], dilations: tuple[int, ...]
 ) -> Iterator[Float[Tensor, "b c H W"]]:
-    """Yield one view per neighbour; beyond the border the border's value stands."""
+    """Yield one view per neighbour."""
     height, width = maps.shape[2:]
     margin = max(dilations)
-    padded = functional.pad(maps, (margin,) * 4, mode="replicate")
+    padded = _padded(maps, dilations)
     for dilation in dilations:
         for down, right in DIRECTIONS:
             top, left = margin + down * dilation, margin + right * dilation
             yield padded[:, :, top : top + height, left : left + width]
+
+
+def _padded(
+    maps: Float[Tensor, "b c H W"], dilations: tuple[int, ...]
+) -> Float[Tensor, "b c _H _W"]:
+    """Return maps with a margin in which the border's value stands."""
+    return functional.pad(maps, (max(dilations),) * 4, mode="replicate")

@@ -60,9 +60,12 @@ def random_maps(k: int, height: int, width: int) -> torch.Tensor:
     return torch.rand(1, k, height, width, generator=torch.Generator().manual_seed(7))
 
 
-@pytest.mark.parametrize("position", [0.01, 0.0])
-@pytest.mark.parametrize("scale", [1.0, 1 / 255])
-def test_par_equals_the_plain_definition(position: float, scale: float) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("position", "scale"), [(0.01, 1.0), (0.0, 1 / 255)])
+def test_par_equals_the_plain_definition(
+    position: float, scale: float, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gleclip_cli.refine.par._compiled", lambda _: compiled)
     image, maps = picture(37, 52) * scale, random_maps(3, 37, 52)
     refined = par(image, maps, iterations=20, position=position)[0]
     plain = plain_par(image[0].double().numpy(), maps[0].double().numpy(), 20, position)
