@@ -23,7 +23,7 @@ from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.config import Execution, PrepareDataConfig, TrainSegConfig
 from gleclip_cli.datasets.readers import read_source, reading_once
 from gleclip_cli.errors import GleclipError, MissingInput
-from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.training.cached import CACHE_LIMIT
 
 _FEW, _MORE = 2, 6
@@ -84,7 +84,7 @@ def _plan(
     if len(done) < len(pipeline.steps(configs)):
         try:
             for count in (1, _FEW, _MORE):
-                progress.say(f"Probe: the whole run on {count} images of every split.")
+                progress.say(f"Probe: the whole run on {counted(count, 'image')} of every split.")
                 probes.append(_probe(configs, executions, count))
         except GleclipError as error:
             progress.warn(f"The probe ended early, so times are unknown: {error.cause}")

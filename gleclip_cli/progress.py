@@ -6,6 +6,11 @@ from typing import Protocol, TypeVar, runtime_checkable
 T = TypeVar("T")
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: 1 image, 2 images."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 @runtime_checkable  # so that the shape checks of the tests can look at signatures
 class Progress(Protocol):
     """What a stage may report; `cli.console` shows it, `SILENT` drops it."""

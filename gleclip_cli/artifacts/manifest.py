@@ -15,6 +15,7 @@ from gleclip_cli.artifacts.lines import digest_of, read_entries
 from gleclip_cli.artifacts.provenance import environment
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.errors import BadInput, MissingInput
+from gleclip_cli.progress import counted
 
 _FAILURES_SHOWN = 20
 MANIFEST_FILE = "manifest.json"
@@ -82,7 +83,7 @@ def require(run: RunDir, stage: str, name: str = "", *, allow_partial: bool) -> 
     if not manifest.complete and not allow_partial:
         failed = manifest.counts.get("failed", 0)
         raise MissingInput(
-            f"{printable(manifest.path.parent)} is incomplete: {failed} items failed.",
+            f"{printable(manifest.path.parent)} is incomplete: {counted(failed, 'item')} failed.",
             f"{_remedy(run, stage, name)[:-1]} again, or accept that with --allow-partial.",
         )
     if stage in _OF_ITEMS:

@@ -8,6 +8,7 @@ import typer
 
 from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
+from gleclip_cli.progress import counted
 
 
 def init(
@@ -46,7 +47,8 @@ def init(
             "images": made.pictures,
         }
         named = ", ".join(f"{name} ({count})" for name, count in made.counts.items())
-        report.say(f"{made.table}: {len(made.counts)} classes in {made.pictures} images: {named}.")
+        classes = counted(len(made.counts), "class", "classes")
+        report.say(f"{made.table}: {classes} in {counted(made.pictures, 'image')}: {named}.")
         report.say("Edit prompts and background words there if you like. Then:")
         report.say(f"  gleclip prepare-data --dataset folder --data {shlex.quote(str(folder))}")
         report.say("  gleclip gen-cam     # class activation maps")

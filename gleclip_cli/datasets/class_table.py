@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from gleclip_cli.datasets.vocabulary import load_vocabulary
+from gleclip_cli.progress import counted
 
 _PER_LINE = 8
 
@@ -58,7 +59,8 @@ def class_table(
     return _TEXT.format(
         name=_quoted(name),
         classes="\n".join(
-            f"    {_quoted(known)},{f'  # {counts.get(known, 0)} images' if counts else ''}"
+            f"    {_quoted(known)},"
+            + (f"  # {counted(counts.get(known, 0), 'image')}" if counts else "")
             for known in classes
         ),
         templates=", ".join(map(_quoted, voc.templates)),

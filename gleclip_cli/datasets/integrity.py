@@ -16,7 +16,7 @@ from gleclip_cli.artifacts.maps import load_label_image
 from gleclip_cli.artifacts.photos import Photo, load_photo
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
-from gleclip_cli.progress import Progress
+from gleclip_cli.progress import Progress, counted
 
 _LEAVE_OUT = "Or leave such images out with `--on-bad skip`."
 _COCO_CLASSES, _COCO_LARGEST_ID = 80, 90
@@ -84,7 +84,7 @@ def as_error(problems: Sequence[Problem], where: Path) -> BadInput:
     by_remedy: dict[str, list[str]] = defaultdict(list)
     for problem in problems:
         by_remedy[problem.remedy].append(problem.cause)
-    lines = [f"{len(problems)} problem{'s' * (len(problems) > 1)} in {printable(where)}:"]
+    lines = [f"{counted(len(problems), 'problem')} in {printable(where)}:"]
     for remedy, causes in by_remedy.items():
         lines += [f"  {cause}" for cause in causes]
         lines.append(f"    {remedy}")

@@ -22,7 +22,7 @@ from gleclip_cli.datasets.voc.reader import read_voc
 from gleclip_cli.datasets.voc.writer import write_image, write_list
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import BadInput, UsageError
-from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.progress import SILENT, Progress, counted
 
 STOP_ON_BAD = Execution(on_bad="stop")
 
@@ -158,7 +158,7 @@ def _settle(stage: Stage, source: Source, index: DataIndex, *, skip: bool) -> No
     left = stage.todo(index.fingerprints)
     if stage.dry_run:
         if faults:
-            stage.warn(f"{len(faults)} images would be left out.")
+            stage.warn(f"{counted(len(faults), 'image')} would be left out.")
         return
     for image_id in left:
         with stage.item(image_id):
@@ -191,7 +191,7 @@ def _finish(
         if not table:
             raise BadInput(f"No image of {split} is usable.", "Read failed.jsonl and mend them.")
     for note, images in sorted(index.notes.items()):
-        stage.warn(f"{images} images: {note}.")
+        stage.warn(f"{counted(images, 'image')}: {note}.")
     if stage.dry_run:
         return stage.finish(**index.counts)
     written = save_prepared(

@@ -28,7 +28,7 @@ from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
 from gleclip_cli.parallel.threads import picture_threads
-from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.resources import clip_files
 from gleclip_cli.training.batches import AugmentedBatches
 from gleclip_cli.training.cached import CachedBatches
@@ -220,8 +220,8 @@ class _Training:
             raise MissingInput(
                 f"No image of {self._config.split} has a class.", "Tag the images, prepare again."
             )
-        if len(tagged) < len(listed):
-            self._stage.warn(f"{len(listed) - len(tagged)} images without a class are left out.")
+        if lost := len(listed) - len(tagged):
+            self._stage.warn(f"Left out: {counted(lost, 'image')} without a class.")
         return tagged
 
     def _source(

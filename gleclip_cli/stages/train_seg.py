@@ -17,7 +17,7 @@ from gleclip_cli.errors import MissingInput, UsageError
 from gleclip_cli.model.weights import find_clip
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
-from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.resources import clip_files
 from gleclip_cli.seg.criterion import PixelCriterion
 from gleclip_cli.seg.lesson import Lesson
@@ -173,8 +173,8 @@ class _Training:
                 f"No image of {self._config.split} has a {self._config.targets} mask.",
                 "Prepare a data set with masks, or use --targets pseudo.",
             )
-        if len(usable) < len(listed):
-            self._stage.warn(f"{len(listed) - len(usable)} images without a mask are left out.")
+        if lost := len(listed) - len(usable):
+            self._stage.warn(f"Left out: {counted(lost, 'image')} without a mask.")
         return usable[: self._config.limit]
 
     def _batches(

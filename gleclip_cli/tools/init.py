@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from gleclip_cli.artifacts.atomic import write_text
 from gleclip_cli.artifacts.run_dir import printable
@@ -11,7 +12,7 @@ from gleclip_cli.datasets.folder.match import tag_pictures
 from gleclip_cli.datasets.folder.reader import CLASS_LIST, CLASS_TABLE, class_names
 from gleclip_cli.datasets.vocabulary import parse_vocabulary
 from gleclip_cli.errors import UsageError
-from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.progress import SILENT, Progress, counted
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def init(data: Path, *, overwrite: bool = False, progress: Progress = SILENT) ->
     if unknown := [tag for tag in tagged.counts if tag not in counts]:
         progress.warn(f"Not in {CLASS_LIST}: {', '.join(unknown)}.")
     if tagged.problems:
-        progress.warn(f"{len(tagged.problems)} problems; `gleclip check` lists them.")
+        command = f"gleclip check --dataset folder --data {quote(str(data))}"
+        progress.warn(f"{counted(len(tagged.problems), 'problem')}; `{command}` lists them.")
     for note, pictures in sorted(tagged.notes.items()):
-        progress.warn(f"{pictures} images: {note}.")
+        progress.warn(f"{counted(pictures, 'image')}: {note}.")
     return Initialised(table, counts, len(tagged.files.pictures))

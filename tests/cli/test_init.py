@@ -38,9 +38,9 @@ def test_it_writes_a_table_that_can_be_edited_and_nothing_else(own: Path, glecli
     after = contents(own)
     text = after.pop("gleclip.toml").decode()
     assert after == before
-    assert '"cat",  # 1 images\n    "dog",  # 2 images' in text
+    assert '"cat",  # 1 image\n    "dog",  # 2 images' in text
     assert "2 classes in 3 images: cat (1), dog (2)" in result.stderr
-    assert "1 problems; `gleclip check` lists them" in result.stderr
+    assert f"1 problem; `gleclip check --dataset folder --data '{own}'` lists them" in result.stderr
     assert f"gleclip prepare-data --dataset folder --data '{own}'" in result.stderr
     (own / "gleclip.toml").write_text(text.replace('# "cat" = "cat"', '"cat" = "tabby cat"'))
     assert read_folder(own).vocabulary.prompts == ("tabby cat", "dog")

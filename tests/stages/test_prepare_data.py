@@ -110,7 +110,7 @@ def test_a_rerun_changes_nothing_and_sees_a_changed_image(tiny_voc: Path, run: R
     listener = Listener()
     changed = prepare_data(run, voc(tiny_voc), progress=listener)
     assert changed.digest != first.digest
-    assert any("1 items" in warning for warning in listener.warnings)
+    assert any("1 item" in warning for warning in listener.warnings)
     load_prepared(run).load_image("train", "a")
 
 
@@ -183,7 +183,7 @@ def test_dry_run_checks_and_writes_nothing(tiny_voc: Path, run: RunDir) -> None:
     (tiny_voc / "JPEGImages" / "a.jpg").write_bytes(b"")
     manifest = prepare_data(run, voc(tiny_voc), execution=dry, progress=listener)
     assert manifest.counts["items"] == 4
-    assert listener.warnings == ["1 images would be left out."]
+    assert listener.warnings == ["1 image would be left out."]
     prepare_data(run, SCENES, execution=Execution(dry_run=True))
     assert not run.root.exists()
 

@@ -142,7 +142,7 @@ def test_outputs_of_the_stage(run: RunDir, config: TrainCamConfig) -> None:
     assert not run.cam_training_state().exists()
     steps = [event["step"] for event in events(run) if event["event"] == "step"]
     assert steps == [0, 7]
-    assert heard.warnings == ["1 images without a class are left out."]
+    assert heard.warnings == ["Left out: 1 image without a class."]
     assert manifest.data["warnings"] == heard.warnings
 
 
