@@ -1,17 +1,20 @@
 """The layouts that can be read, by the name that `--dataset` gives them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
 from gleclip_cli.config import PrepareDataConfig
+from gleclip_cli.datasets.coco.layout import find_layout
 from gleclip_cli.datasets.coco.reader import read_coco
 from gleclip_cli.datasets.folder.reader import read_folder
 from gleclip_cli.datasets.source import Source
+from gleclip_cli.datasets.voc.lists import find_root
 from gleclip_cli.datasets.voc.reader import read_voc
 from gleclip_cli.datasets.vocabulary import read_vocabulary
+from gleclip_cli.errors import BadInput
 
 READERS: dict[str, Callable[..., Source]] = {
     "voc": read_voc,
@@ -48,6 +51,23 @@ def read_source(config: PrepareDataConfig) -> Source:
     if unlimited not in shared:
         shared[unlimited] = _read(config)
     return shared[unlimited].first(config.limit)
+
+
+def layout_of(data: Path) -> str:
+    """Tell which layout a folder has: voc or coco, or folder, which is all the rest.
+
+    COCO is passed on in the shape of VOC, too, but without annotations of single images.
+    """
+    listed = annotated = False
+    with suppress(BadInput):
+        root = find_root(data)
+        listed, annotated = (root / "ImageSets").is_dir(), (root / "Annotations").is_dir()
+    if listed and annotated:
+        return "voc"
+    with suppress(BadInput):
+        find_layout(data)
+        return "coco"
+    return "voc" if listed else "folder"
 
 
 def _read(config: PrepareDataConfig) -> Source:
