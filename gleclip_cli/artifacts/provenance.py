@@ -12,6 +12,7 @@ from typing import Any
 from gleclip_cli import __version__
 
 _PACKAGES = (
+    "accelerate",
     "torch",
     "torchvision",
     "numba",

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import accelerate
 import torch
 
 from gleclip_cli import __version__
@@ -13,6 +14,7 @@ def test_versions_are_those_of_the_modules() -> None:
     facts = environment()
     assert facts["versions"]["gleclip"] == __version__
     assert facts["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert facts["versions"]["accelerate"] == accelerate.__version__
     assert facts["versions"]["python"] == sys.version.split()[0]
     assert facts["threads"] == torch.get_num_threads()
     assert facts["deterministic"] is False
