@@ -16,10 +16,14 @@ LAST_RUN_FILE = ".last"
 
 
 class RunDir:
-    """The folder of one run; nobody else joins a path inside it."""
+    """The folder of one run; nobody else joins a path inside it.
+
+    `opened`: whether an output in it has been opened for writing through this object.
+    """
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self.opened = False
 
     def output(self, stage: str, name: str = "") -> Path:
         """Folder of one stage output, such as gen_cam/train."""

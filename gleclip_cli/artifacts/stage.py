@@ -31,7 +31,7 @@ from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.settings import check_folder, joint_digest, stage_settings
 from gleclip_cli.config import Execution
 from gleclip_cli.errors import BadInput
-from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.progress import SILENT, Progress, counted
 
 __all__ = ["Manifest", "Stage", "atomic_write", "load_manifest", "open_stage", "require"]
 
@@ -70,6 +70,7 @@ def open_stage(
             opened.look(keep=check_folder(folder, settings, execution, by_items=bool(item_ids)))
         else:
             warnings = enter_folder(folder, settings, execution, stack, by_items=bool(item_ids))
+            run.opened = True
             opened.start(warnings, keep=execution.resume)
         yield opened
 
@@ -138,9 +139,9 @@ class Stage:
             fingerprints = dict.fromkeys(own, self._input_digest)
         self._fingerprints = fingerprints
         changed, damaged, missing = self.index.sort_out(fingerprints)
-        for image_ids, why in ((changed, "input has changed"), (damaged, "files are damaged")):
+        for image_ids, why in ((changed, "their input has changed"), (damaged, "of damage")):
             if image_ids:
-                self.warn(f"{len(image_ids)} items are made again because their {why}.")
+                self.warn(f"Made again, because {why}: {counted(len(image_ids), 'item')}.")
         left = changed | damaged | missing
         self._left = len(left)
         if left:

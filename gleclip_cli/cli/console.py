@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -20,7 +21,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from gleclip_cli.artifacts.run_dir import printable
+from gleclip_cli.artifacts.run_dir import RunDir, printable
+from gleclip_cli.progress import counted
 
 if TYPE_CHECKING:  # `--help` loads neither numpy nor torch
     from gleclip_cli.artifacts.manifest import Manifest
@@ -48,7 +50,8 @@ class _Speed(ProgressColumn):
 class Report:
     """A `Progress` on the terminal that also gathers what the summary says.
 
-    Of several processes of one training, only the first tells more than errors.
+    Of several processes of one training, only the first tells more than errors. `run`: the run
+    that the command works on, once it is known.
     """
 
     def __init__(self, command: str, flags: Mapping[str, Any]) -> None:
@@ -60,6 +63,7 @@ class Report:
         self.dry_run = flags.get("dry_run", False)
         self.out, self.err = Console(highlight=False), Console(stderr=True, highlight=False)
         self.document: dict[str, Any] = {"command": command}
+        self.run: RunDir | None = None
         self.warnings = 0
         self.failed = 0
         self.progress_of: dict[str, tuple[int, int]] = {}
@@ -110,7 +114,7 @@ class Report:
             what = f"{left} of {counts['items']} items to do" if counts["items"] else "to do"
             self.say(f"{folder}: {what if left else 'finished'}; nothing written.")
             return
-        named = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number]
+        named = [_named(name, number) for name, number in counts.items() if number]
         self.say(f"{folder}: {', '.join(named)}; {time.monotonic() - self.started:.1f} s.")
 
     def _failures(self, manifest: "Manifest") -> None:
@@ -132,7 +136,10 @@ class Report:
             "per_class_iou": scores.per_class_iou,
             "images": scores.images,
         }
-        rows = [*scores.per_class_iou.items(), (f"mean of {scores.images} images", scores.miou)]
+        rows = [
+            *scores.per_class_iou.items(),
+            (f"mean of {counted(scores.images, 'image')}", scores.miou),
+        ]
         named = [[name, _percent(iou)] for name, iou in rows]
         self._result(_table("IoU in percent", ["class", "IoU"], named))
 
@@ -183,12 +190,12 @@ class Report:
             "problems": problems,
         }
         for note, images in sorted(index.notes.items()):
-            self.warn(f"{images} images: {note}.")
-        counts = [f"{number} {name.replace('_', ' ')}" for name, number in index.counts.items()]
-        self.say(f"{index.root}: {', '.join(counts)}.")
+            self.warn(f"{counted(images, 'image')}: {note}.")
+        counts = ", ".join(starmap(_named, index.counts.items()))
+        self.say(f"{index.root}: {counts}.")
         if problems:
             rows = [[p["image"], p["reason"], p["remedy"]] for p in problems]
-            self._result(_table(f"{len(rows)} problems", ["image", "reason", "remedy"], rows))
+            self._result(_table(counted(len(rows), "problem"), ["image", "reason", "remedy"], rows))
 
     def _result(self, table: Table) -> None:
         if not self.as_json:
@@ -230,6 +237,13 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
     for row in rows:
         result.add_row(*(Text(printable(cell)) for cell in row))
     return result
+
+
+def _named(name: str, number: int) -> str:
+    """Return an entry of a manifest's counts, such as `1 item` or `2 without maps`."""
+    words = name.replace("_", " ")
+    one = words if words.startswith("without") else words.removesuffix("s")
+    return counted(number, one, words)
 
 
 def _percent(share: float | None) -> str:

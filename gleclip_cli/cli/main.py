@@ -11,12 +11,14 @@ from gleclip_cli.cli.gen_cam import gen_cam
 from gleclip_cli.cli.init import init
 from gleclip_cli.cli.prepare_data import prepare_data
 from gleclip_cli.cli.refine import refine
+from gleclip_cli.cli.reporting import Commands
 from gleclip_cli.cli.run import run
 from gleclip_cli.cli.train_cam import train_cam
 from gleclip_cli.cli.train_seg import train_seg
 
 app = typer.Typer(
     name="gleclip",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

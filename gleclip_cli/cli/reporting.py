@@ -1,16 +1,44 @@
 """Errors and signals become messages and exit codes; every command works inside `reporting`."""
 
+import json
 import signal
+import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
+from gleclip_cli.artifacts.run_dir import printable, remember_run
 from gleclip_cli.cli.console import FAILED_ITEMS, INTERRUPTED, Report
 from gleclip_cli.errors import EnvironmentFault, GleclipError
+
+
+class Commands(TyperGroup):
+    """The group of all commands: under --json, what Typer refuses is a JSON document, too."""
+
+    def main(
+        self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
+        """Run a command line; ends with SystemExit in standalone mode."""
+        words = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode or "--json" not in words:
+            return super().main(words, standalone_mode=standalone_mode, **extra)
+        try:
+            sys.exit(super().main(words, standalone_mode=False, **extra) or 0)
+        except TyperException as error:
+            cause, code = printable(error.format_message()), error.exit_code
+            command = next((word for word in words if not word.startswith("-")), "")
+            remedy = f"See `{' '.join(['gleclip', command]).strip()} --help`."
+            typer.echo(f"Error: {cause}\n{remedy}", err=True)
+            document = {"command": command, "error": cause, "remedy": remedy, "exit_code": code}
+            typer.echo(json.dumps(document, indent=1))
+            sys.exit(code)
 
 
 @contextmanager
@@ -36,6 +64,9 @@ def reporting(context: typer.Context) -> Iterator[Report]:
             code = known.exit_code
         finally:
             report.close()
+    # What was refused at once is not the run used last; what was interrupted is.
+    if report.run and not report.dry_run and (report.run.opened or not code):
+        remember_run(report.run)
     code = code or (FAILED_ITEMS if report.failed else 0)
     if code:
         raise typer.Exit(code)

@@ -1,5 +1,6 @@
 """`gleclip run`."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import STAGE_CONFIGS
+from gleclip_cli.errors import UsageError
 
 
 def run(
@@ -45,13 +47,24 @@ def run(
     --dry-run a few images are tried in a temporary folder, and time and disk space are foretold.
     """
     with reporting(context) as report:
-        from gleclip_cli import pipeline
-        from gleclip_cli.plan import plan
-
+        _alone()
         settings = Settings.of_preset(context, report)
         configs = {command: settings.config(command) for command in STAGE_CONFIGS}
         executions = {command: settings.execution(command) for command in STAGE_CONFIGS}
+
+        from gleclip_cli import pipeline
+        from gleclip_cli.plan import plan
+
         if dry_run:
             report.plan(plan(settings.run, configs, executions, progress=report))
         else:
             report.summary(pipeline.run(settings.run, configs, executions, progress=report))
+
+
+def _alone() -> None:
+    """Refuse torchrun, whose processes would all write the same outputs."""
+    if (count := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise UsageError(
+            f"`gleclip run` is one process, and torchrun has started {count}.",
+            "Leave torchrun out, or give it the stages that can share their work, one by one.",
+        )

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from gleclip_cli.artifacts.run_dir import RunDir, last_run, remember_run
+from gleclip_cli.artifacts.run_dir import RunDir, last_run
 from gleclip_cli.cli.console import Report
 from gleclip_cli.cli.values import build, dashed
 from gleclip_cli.config import (
@@ -95,8 +95,7 @@ class Settings:
         if settings.dataset == "scenes" and _source(context, "data") == "ENVIRONMENT":
             # GLECLIP_DATA stays set for other data sets; scenes are drawn, not read.
             settings = replace(settings, given={**settings.given, "data": ""})
-        if not context.params["dry_run"]:
-            remember_run(settings.run)
+        report.run = settings.run
         report.detail(f"Run {settings.run.root}, preset {settings.preset}.")
         return settings
 

@@ -191,7 +191,7 @@ def test_fault_52_damaged_files_are_made_again(toy: Any) -> None:
     toy.run.cam("train", "d").unlink()
     assert toy().complete
     assert toy.made == ["c", "d"]
-    assert toy.heard == ["2 items are made again because their files are damaged."]
+    assert toy.heard == ["Made again, because of damage: 2 items."]
     assert toy.content() == before
 
 
@@ -208,7 +208,7 @@ def test_fault_57_changed_input_is_made_again(toy: Any) -> None:
     toy(fingerprints=prints)
     toy(fingerprints={**prints, "c": "new"})
     assert toy.made == ["c"]
-    assert toy.heard == ["1 items are made again because their input has changed."]
+    assert toy.heard == ["Made again, because their input has changed: 1 item."]
     toy(fingerprints={**prints, "c": "new"})
     assert toy.made == []
 

@@ -125,6 +125,9 @@ def test_the_summary_counts_what_is_there(stages: Any, gleclip: Run) -> None:
     stages.counts = {"items": 3, "done": 1, "failed": 0, "without_maps": 2}
     told = gleclip("refine", "--run", "r").stderr
     assert told.startswith("r/refine: 3 items, 1 done, 2 without maps; ")
+    stages.counts = {"items": 1, "done": 1, "failed": 0, "without_maps": 1}
+    told = gleclip("refine", "--run", "r").stderr
+    assert told.startswith("r/refine: 1 item, 1 done, 1 without maps; ")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +169,16 @@ def test_json_is_one_document_on_stdout(stages: Any, gleclip: Run) -> None:
     assert document["exit_code"] == result.exit_code == 5
 
 
+@pytest.mark.parametrize("words", [("gen-cam", "--nope"), ("nope",), ("run",)])
+def test_what_typer_refuses_is_json_too(gleclip: Run, words: tuple[str, ...]) -> None:
+    result = gleclip(*words, "--json")
+    document = json.loads(result.stdout)
+    assert document["exit_code"] == result.exit_code == 2
+    assert document["command"] == words[0]
+    assert f"Error: {document['error']}\n{document['remedy']}\n" == result.stderr
+    assert document["remedy"] == f"See `gleclip {words[0]} --help`."
+
+
 def test_no_bars_without_a_terminal(stages: Any, gleclip: Run) -> None:
     def act(called: Any, progress: Any) -> None:
         assert list(progress.each(iter("abc"), total=3, label="letters")) == ["a", "b", "c"]
@@ -187,8 +200,10 @@ def test_fault_49_ctrl_c_tells_how_far_it_came_and_exits_130(stages: Any, glecli
     assert "Interrupted." in result.stderr
 
 
+# Whoever starts the tests in the background has SIGINT ignored, which children inherit.
 SLEEPER = """
-import sys, time, types
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)
 module = types.ModuleType("gleclip_cli.stages.refine")
 def refine(run, config, *, execution, progress):
     print("ready", flush=True)

@@ -58,6 +58,14 @@ def test_voc_learns_from_trainaug_and_scores_its_maps_on_train(scored: Any, glec
     assert (others, scores) == ({"trainaug"}, ["train", "train", "val"])
 
 
+def test_torchrun_is_refused(stages: Any, gleclip: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = gleclip("run", "scenes")
+    assert result.exit_code == 2
+    assert "torchrun has started 2" in result.stderr
+    assert not stages.calls
+
+
 def test_quick_is_a_smaller_preset_in_its_own_run(scored: Any, gleclip: Run) -> None:
     gleclip("run", "scenes", "--quick")
     first = scored.calls[0]

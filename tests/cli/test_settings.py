@@ -13,7 +13,7 @@ from typer.testing import Result
 from gleclip_cli.artifacts.run_dir import RunDir, last_run
 from gleclip_cli.cli.settings import nearest, read_toml
 from gleclip_cli.config import GenCamConfig
-from gleclip_cli.errors import UsageError
+from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.presets import PRESETS
 
 Run = Callable[..., Result]
@@ -160,6 +160,23 @@ def test_without_a_name_the_run_used_last_is_used_and_named(stages: Any, gleclip
 def test_the_first_command_ever_uses_scenes(stages: Any, gleclip: Run) -> None:
     gleclip("refine")
     assert stages.last.run.root == Path("runs/scenes")
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_what_is_refused_at_once_is_not_the_run_used_last(
+    stages: Any, gleclip: Run, opened: bool
+) -> None:
+    hold("runs/mine", "scenes")
+    assert gleclip("refine", "--run", "runs/mine", "--steps", "nope").exit_code == 2
+    assert last_run(Path("runs")) is None
+
+    def act(called: Any, progress: Any) -> None:
+        called.run.opened = opened
+        raise OtherSettings("Other.")
+
+    stages.act = act
+    assert gleclip("refine", "--run", "runs/mine").exit_code == 5
+    assert last_run(Path("runs")) == (Path("runs/mine") if opened else None)
 
 
 def test_a_dry_run_is_not_remembered(stages: Any, gleclip: Run) -> None:
