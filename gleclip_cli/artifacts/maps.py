@@ -157,7 +157,7 @@ def decode_mask(path: Path) -> tuple[str, Labels]:
         with open_picture(data) as picture:
             picture.load()
             mode, kind = picture.mode, picture.format
-            values = np.array(picture)
+            values = np.array(np.asarray(picture))  # in one step Pillow would encode it twice
     except MemoryError:
         raise
     except Exception as error:  # decoders raise many kinds on damaged bytes

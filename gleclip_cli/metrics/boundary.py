@@ -7,16 +7,14 @@ ignored, or the band of ignored pixels that VOC has around objects would spoil a
 """
 
 import math
+from itertools import product
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from gleclip_cli.artifacts.labels import Labels
+from gleclip_cli.artifacts.labels import Labels, ignore_index, label_dtype
 from gleclip_cli.metrics.confusion import Counts, refuse_others, size_fault
-from gleclip_cli.metrics.overlap import overlap_of
-
-_SQUARE = np.ones((3, 3), np.uint8)
+from gleclip_cli.metrics.counting import count_bands, cut
 
 
 def boundary_overlap(
@@ -37,27 +35,19 @@ def boundary_overlap(
     """
     if gt_mask.shape != pred_mask.shape:
         raise size_fault(pred_mask.shape, gt_mask.shape, name)
-    refuse_others(gt_mask, num_classes, f"true mask of {name}")
-    refuse_others(pred_mask, num_classes, f"predicted mask of {name}")
-    width = max(1, round(ratio * math.hypot(*gt_mask.shape)))
-    # what is ignored, or in no band, is class C
-    true = np.minimum(gt_mask, num_classes)
-    predicted = np.where(true == num_classes, num_classes, np.minimum(pred_mask, num_classes))
-    joint = _banded(true, width, num_classes).astype(np.intp) * (num_classes + 1)
-    joint += _banded(predicted.astype(true.dtype), width, num_classes)
-    table = np.bincount(joint.ravel(), minlength=(num_classes + 1) ** 2)
-    return overlap_of(table.reshape(num_classes + 1, -1))[:num_classes]
-
-
-def _banded(labels: Labels, width: int, outside: int) -> NDArray[np.unsignedinteger]:
-    """Keep labels with another one, or no image, within `width` pixels; others are `outside`.
-
-    All classes at once: what an erosion takes from the mask of any of them.
-    """
-    lowest = cv2.erode(labels, _SQUARE, iterations=width)
-    highest = cv2.dilate(labels, _SQUARE, iterations=width)
-    inner = np.zeros(labels.shape, bool)
-    rows, columns = (slice(width, max(width, side - width)) for side in labels.shape)
-    inner[rows, columns] = (lowest == highest)[rows, columns]
-    banded: NDArray[np.unsignedinteger] = np.where(inner, labels.dtype.type(outside), labels)
-    return banded
+    shape, dtype = gt_mask.shape, label_dtype(num_classes + 1)
+    true, made = np.empty(shape, dtype), np.empty(shape, dtype)
+    ignored = ignore_index(gt_mask), ignore_index(pred_mask)
+    flat = gt_mask.ravel(), pred_mask.ravel(), *ignored, num_classes, true.ravel(), made.ravel()
+    if not cut(*flat):
+        refuse_others(gt_mask, num_classes, f"true mask of {name}")
+        refuse_others(pred_mask, num_classes, f"predicted mask of {name}")
+    width = max(1, round(ratio * math.hypot(*shape)))
+    square = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    around = np.empty((4, *shape), dtype)
+    for place, (labels, extreme) in enumerate(product((true, made), (cv2.erode, cv2.dilate))):
+        extreme(labels, square, dst=around[place])
+    counts = np.zeros((3, num_classes + 1), np.int64)
+    count_bands(true, made, around, width, counts)
+    of_true, of_made, both = counts[:, :num_classes]
+    return np.stack([both, of_true + of_made - both], axis=-1)

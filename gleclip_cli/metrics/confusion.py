@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gleclip_cli.artifacts.labels import Labels, label_fault
+from gleclip_cli.artifacts.labels import Labels, ignore_index, label_fault
 from gleclip_cli.errors import BadInput
+from gleclip_cli.metrics.counting import count_pairs
 
 Counts = NDArray[np.int64]
 
@@ -31,13 +32,12 @@ def confusion_of(
     """
     if gt_mask.shape != pred_mask.shape:
         raise size_fault(pred_mask.shape, gt_mask.shape, name)
-    refuse_others(gt_mask, num_classes, f"true mask of {name}")
-    refuse_others(pred_mask, num_classes, f"predicted mask of {name}")
-    # what is ignored comes last, as class C
-    joint = np.minimum(gt_mask, num_classes).astype(np.uint32) * (num_classes + 1)
-    joint += np.minimum(pred_mask, num_classes)
-    table = np.bincount(joint.ravel(), minlength=(num_classes + 1) ** 2)
-    return table.reshape(num_classes + 1, -1)[:num_classes].astype(np.int64, copy=False)
+    table = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+    ignored = ignore_index(gt_mask), ignore_index(pred_mask)
+    if not count_pairs(gt_mask.ravel(), pred_mask.ravel(), *ignored, table):
+        refuse_others(gt_mask, num_classes, f"true mask of {name}")
+        refuse_others(pred_mask, num_classes, f"predicted mask of {name}")
+    return table[:num_classes]
 
 
 def refuse_others(labels: Labels, num_classes: int, which: str) -> None:
@@ -59,17 +59,25 @@ def size_fault(predicted: tuple[int, ...], true: tuple[int, ...], name: str) -> 
 class Summary:
     """Scores of one confusion matrix; NaN where a class or a ratio has nothing to divide by.
 
-    `iou`, `precision` and `recall` are per class (C,); all values lie in [0, 1]. `miou` is the
-    mean over classes with a non-empty union, `miou_foreground` the same without background.
+    All but `over` and `under` lie in [0, 1]. Per class (C,): `iou`, `precision`, `recall`;
+    `false_positive` and `false_negative`, shares of the union, so that the three sum to 1
+    (IRN: FP = 1 - true / union, FN = 1 - predicted / union). `miou` is the mean over classes with
+    a non-empty union, `miou_foreground` the same without background. `over` and `under` are means
+    over foreground classes with a hit: wrong and missed pixels by hits (SEAM, CVPR 2020: over- and
+    under-activation).
     """
 
     iou: NDArray[np.float64]
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
+    false_positive: NDArray[np.float64]
+    false_negative: NDArray[np.float64]
     miou: float
     miou_foreground: float
     frequency_weighted_iou: float
     pixel_accuracy: float
+    over: float
+    under: float
 
 
 def summarise(confusion: Counts) -> Summary:
@@ -77,17 +85,28 @@ def summarise(confusion: Counts) -> Summary:
     hits = np.diagonal(confusion).astype(np.float64)
     true = confusion.sum(axis=1).astype(np.float64)
     predicted = confusion[:, : len(confusion)].sum(axis=0).astype(np.float64)
-    iou = _ratio(hits, true + predicted - hits)
+    wrong, missed, union = predicted - hits, true - hits, true + predicted - hits
+    iou = _ratio(hits, union)
     seen = true > 0
     return Summary(
         iou=iou,
         precision=_ratio(hits, predicted),
         recall=_ratio(hits, true),
-        miou=_mean(iou),
-        miou_foreground=_mean(iou[1:]),
+        false_positive=_ratio(wrong, union),
+        false_negative=_ratio(missed, union),
+        miou=mean_of_known(iou),
+        miou_foreground=mean_of_known(iou[1:]),
         frequency_weighted_iou=float(_ratio((true * iou)[seen].sum(), true.sum())),
         pixel_accuracy=float(_ratio(hits.sum(), true.sum())),
+        over=mean_of_known(_ratio(wrong[1:], hits[1:])),
+        under=mean_of_known(_ratio(missed[1:], hits[1:])),
     )
+
+
+def mean_of_known(values: NDArray[np.float64]) -> float:
+    """Return the mean of values that are not NaN; NaN where all are."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _ratio(
@@ -95,8 +114,3 @@ def _ratio(
 ) -> NDArray[np.float64]:
     empty = np.full(np.shape(whole), np.nan)
     return np.divide(part, whole, out=empty, where=np.asarray(whole) > 0)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
