@@ -7,7 +7,7 @@ whole to `Stage.finish`.
 
 import operator
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -67,7 +67,10 @@ def open_stage(
     opened = Stage(folder, settings, item_ids, execution, arguments or {}, progress)
     with ExitStack() as stack:
         if execution.dry_run:
-            opened.look(keep=check_folder(folder, settings, execution, by_items=bool(item_ids)))
+            keep = check_folder(
+                folder, settings, execution, by_items=bool(item_ids), progress=progress
+            )
+            opened.look(keep=keep)
         else:
             warnings = enter_folder(folder, settings, execution, stack, by_items=bool(item_ids))
             run.opened = True
@@ -95,6 +98,7 @@ class Stage:
         self.dry_run = execution.dry_run
         self.finished = False
         self.warnings: list[str] = []
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []  # are told what is logged
         self.index = Index(folder, execution.shard, item_ids)
         self._settings = settings
         self._execution = execution
@@ -191,6 +195,8 @@ class Stage:
         if not self.dry_run:
             moment = datetime.now(UTC).isoformat(timespec="milliseconds")
             append_line(self.folder / LOG_FILE, json_line({"time": moment, **event}))
+            for listen in self.listeners:
+                listen(event)
 
     def finish(self, *paths: Path, **counts: int) -> Manifest:
         """Close the output: `paths` are files of the output as a whole, `counts` for people.

@@ -58,6 +58,23 @@ ScalesOption = Annotated[
 FlipOption = Annotated[
     bool, typer.Option("--flip/--no-flip", help="Average with the mirrored image.")
 ]
+WindowOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Longest side that a network sees at once. Default: as long as suits it.",
+    ),
+]
+StrideOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Most pixels from one window to the next. Default: 3/4 of a window.",
+    ),
+]
+CrfOption = Annotated[
+    bool, typer.Option("--crf/--no-crf", help="Refine what is predicted by a dense CRF.")
+]
 CaaThresholdOption = Annotated[
     float,
     typer.Option(metavar="0..1", help="Share of a map's maximum that opens a box for CAA."),
@@ -113,6 +130,10 @@ OnBadOption = Annotated[
 MaxFailuresOption = Annotated[
     int | None,
     typer.Option(metavar="N", help="Stop after N bad items."),
+]
+LogToOption = Annotated[
+    str,
+    typer.Option(metavar="tensorboard", help="Write the curves for TensorBoard too."),
 ]
 DryRunOption = Annotated[
     bool,

@@ -159,6 +159,7 @@ def train_cam(
     on_bad: options.OnBadOption = "skip",
     max_failures: options.MaxFailuresOption = None,
     dry_run: options.DryRunOption = False,
+    log_to: options.LogToOption = "",
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
     json_: options.JsonOption = False,

@@ -35,7 +35,12 @@ def train_seg(
     clip_model: options.ClipModelOption = DEFAULTS.clip_model,
     clip_weights: options.ClipWeightsOption = DEFAULTS.clip_weights,
     pretrained: Annotated[
-        str, typer.Option(metavar="FILE", help="Weights of the backbone to start from.")
+        str,
+        typer.Option(
+            metavar="none|imagenet|FILE",
+            help="Weights of the body: fetched, or a file of torchvision, timm or smp; for "
+            "deeplabv2 also of deeplab-pytorch (COCO).",
+        ),
     ] = DEFAULTS.pretrained,
     epochs: Annotated[
         float, typer.Option(metavar="N", help="Passes over the training split.")
@@ -85,6 +90,7 @@ def train_seg(
     on_bad: options.OnBadOption = "skip",
     max_failures: options.MaxFailuresOption = None,
     dry_run: options.DryRunOption = False,
+    log_to: options.LogToOption = "",
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
     json_: options.JsonOption = False,

@@ -18,9 +18,12 @@ class Execution:
     on_bad: str = "skip"
     max_failures: int | None = None
     dry_run: bool = False
+    log_to: str = ""
 
     def __post_init__(self) -> None:
         choice("--on-bad", self.on_bad, ("stop", "skip"))
+        if self.log_to:
+            choice("--log-to", self.log_to, ("tensorboard",))
         index, count = self.shard
         require(0 <= index < count, f"--shard is {index}/{count}.", "Use i/n with 0 <= i < n.")
         require(self.workers >= 0, f"--workers is {self.workers}.", "Use 0 or more.")

@@ -1,7 +1,7 @@
 """The output of a training: one process writes it, all know what was bad; a look at its worth."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from gleclip_cli.config import Execution
 from gleclip_cli.errors import BadInput
 from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.parallel.processes import Processes
+from gleclip_cli.training.board import BOARD_FOLDER, board
 
 
 @contextmanager
@@ -39,9 +40,12 @@ def open_training(
     if not processes.main:
         processes.wait()  # until the main process has claimed the folder
         execution = replace(execution, dry_run=True)
-    with open_stage(run, stage, config, execution=execution, **options) as opened:
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_stage(run, stage, config, execution=execution, **options))
         if processes.main:
             processes.wait()
+        if execution.log_to and not execution.dry_run:
+            stack.enter_context(board(opened, opened.folder / BOARD_FOLDER))
         yield opened
 
 
