@@ -42,9 +42,7 @@ def test_without_tensorboard_the_remedy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with (
-        open_stage(RunDir(tmp_path), "train_cam", TrainCamConfig(), execution=Execution()) as stage,
-        pytest.raises(EnvironmentFault, match="gleclip\\[tensorboard\\]"),
-    ):
-        with board(stage, tmp_path / "board"):
-            pass
+    opened = open_stage(RunDir(tmp_path), "train_cam", TrainCamConfig(), execution=Execution())
+    missing = pytest.raises(EnvironmentFault, match="gleclip\\[tensorboard\\]")
+    with opened as stage, missing, board(stage, tmp_path / "board"):
+        pass
