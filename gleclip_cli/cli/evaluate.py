@@ -29,6 +29,9 @@ def evaluate(
     ] = DEFAULTS.bg_threshold,
     scales: options.ScalesOption = list(map(str, DEFAULTS.scales)),
     flip: options.FlipOption = DEFAULTS.flip,
+    window: options.WindowOption = DEFAULTS.window,
+    stride: options.StrideOption = DEFAULTS.stride,
+    crf: options.CrfOption = DEFAULTS.crf,
     allow_missing: Annotated[
         bool,
         typer.Option(

@@ -10,6 +10,7 @@ from typing import Any
 from gleclip_cli.config.evaluate import EvaluateConfig
 from gleclip_cli.config.execution import Execution
 from gleclip_cli.config.gen_cam import CAM_METHODS, GenCamConfig
+from gleclip_cli.config.predict import OVERLAYS, PredictConfig
 from gleclip_cli.config.prepare_data import DATASETS, PrepareDataConfig
 from gleclip_cli.config.refine import CRF_BACKENDS, CRF_PRESETS, RefineConfig
 from gleclip_cli.config.train_cam import BCA, DAF, DAF_FUSIONS, DAF_PROJECTIONS, TrainCamConfig
@@ -35,6 +36,7 @@ __all__ = [
     "DAF_PROJECTIONS",
     "DATASETS",
     "EVALUATE_WHAT",
+    "OVERLAYS",
     "REFINE_STEPS",
     "STAGE_CONFIGS",
     "TEXTS",
@@ -43,6 +45,7 @@ __all__ = [
     "EvaluateConfig",
     "Execution",
     "GenCamConfig",
+    "PredictConfig",
     "PrepareDataConfig",
     "RefineConfig",
     "TrainCamConfig",

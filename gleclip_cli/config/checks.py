@@ -18,3 +18,17 @@ def fraction(name: str, value: float) -> None:
 
 def positive_limit(limit: int | None) -> None:
     require(limit is None or limit > 0, f"--limit is {limit}.", "Use 1 or more.")
+
+
+def views(scales: tuple[float, ...], window: int | None, stride: int | None) -> None:
+    require(
+        bool(scales) and all(s > 0 for s in scales),
+        f"--scales is {list(scales)}.",
+        "Give one or more positive numbers.",
+    )
+    require(window is None or window > 0, f"--window is {window}.", "Use 1 or more.")
+    require(
+        stride is None or 0 < stride <= (window or stride),
+        f"--stride is {stride}.",
+        "Use 1 or more, and no more than --window: no pixel may lie between windows.",
+    )

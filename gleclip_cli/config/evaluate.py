@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gleclip_cli.config.checks import fraction, positive_limit
+from gleclip_cli.config.checks import fraction, positive_limit, views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,6 +11,8 @@ class EvaluateConfig:
 
     `what` is `cam`, `pseudo`, or the name of a trained network. The background threshold of maps
     is `bg_threshold`, else that of a finished sweep of train's maps, else swept on this split.
+    A network sees at most `window` pixels a side at once (None: as many as suit it), every `stride`
+    pixels (None: three quarters of that); `crf` refines what it predicts.
     """
 
     what: str = "seg"
@@ -18,6 +20,9 @@ class EvaluateConfig:
     bg_threshold: float | None = None
     scales: tuple[float, ...] = (1.0,)
     flip: bool = True
+    window: int | None = None
+    stride: int | None = None
+    crf: bool = False
     allow_missing: bool = False
     save_predictions: bool = True
     limit: int | None = None
@@ -25,4 +30,5 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.bg_threshold is not None:
             fraction("--bg-threshold", self.bg_threshold)
+        views(self.scales, self.window, self.stride)
         positive_limit(self.limit)

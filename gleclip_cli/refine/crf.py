@@ -16,11 +16,9 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from gleclip_cli.errors import BadInput, EnvironmentFault
+from gleclip_cli.refine.bands import MAX_PIXELS, bounded
 from gleclip_cli.refine.permutohedral import Lattice, build_lattice, slice_, splat
 from gleclip_cli.refine.rows import from_bits, kernel
-
-MAX_PIXELS = 2**21
-"""Largest grid; beyond it the picture is refined on a smaller one and enlarged again."""
 
 _MAX_KEPT_PIXELS = 2**20  # some 45 MB; those of the last four sizes are kept
 SMALLEST = 1e-5
@@ -44,6 +42,14 @@ class CrfSettings:
     bilateral_weight: float
     certainty: float | None = None
 
+    def scaled(self, share: float) -> "CrfSettings":
+        """Return the settings for a picture whose sides are multiplied by `share`."""
+        return replace(
+            self,
+            gaussian_sxy=self.gaussian_sxy * share,
+            bilateral_sxy=self.bilateral_sxy * share,
+        )
+
 
 PRESETS = {
     "deeplab": CrfSettings(1.0, 3.0, 67.0, 3.0, 4.0),
@@ -66,7 +72,8 @@ def dense_crf(
 ) -> Float32[np.ndarray, "k H W"]:
     """Return the probability of every class; they sum to 1.
 
-    `scores` in [0, 1] need not sum to 1. `lattice` computes on `device` if that is CUDA, else on
+    `scores` in [0, 1] need not sum to 1. Beyond `max_pixels` the picture is refined on a smaller
+    grid, and enlarged again. `lattice` computes on `device` if that is CUDA, else on
     the CPU; `pydensecrf` always there. Memory on the CPU for a photograph: some 200 bytes per
     pixel and 8 more per class.
 
@@ -77,16 +84,11 @@ def dense_crf(
     if not np.isfinite(scores).all():
         raise BadInput("The scores hold NaN or infinite values.", "Make the maps again.")
     height, width = scores.shape[1:]
-    share = min(1.0, (max_pixels / (height * width)) ** 0.5)
-    if share < 1:
-        grid = max(1, int(width * share)), max(1, int(height * share))
-        image = cv2.resize(image, grid, interpolation=cv2.INTER_AREA)
-        scores = np.stack([cv2.resize(s, grid, interpolation=cv2.INTER_AREA) for s in scores])
-        settings = replace(
-            settings,
-            gaussian_sxy=settings.gaussian_sxy * share,
-            bilateral_sxy=settings.bilateral_sxy * share,
-        )
+    grid = bounded(height, width, max_pixels)
+    if grid != (height, width):
+        image = cv2.resize(image, grid[::-1], interpolation=cv2.INTER_AREA)
+        scores = np.stack([cv2.resize(s, grid[::-1], interpolation=cv2.INTER_AREA) for s in scores])
+        settings = settings.scaled((max_pixels / (height * width)) ** 0.5)
     if settings.certainty is not None:
         scores = _certain(scores, settings.certainty)
     if backend == "pydensecrf":
@@ -95,7 +97,7 @@ def dense_crf(
         refined = _on_device(image, scores, settings, iterations, device)
     else:
         refined = _lattice(image, scores, settings, iterations)
-    if share < 1:
+    if grid != (height, width):
         refined = np.stack([cv2.resize(r, (width, height)) for r in refined])
     return refined
 

@@ -1,48 +1,95 @@
-"""A trained network of a run as a function from pictures to label images."""
+"""A trained network as a function from pictures to label images with a confidence per pixel."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
-from gleclip_cli.artifacts.labels import Labels, label_dtype
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.errors import EnvironmentFault
-from gleclip_cli.seg.network import load_network, warnings_of
-from gleclip_cli.seg.predict import predict_logits
+from gleclip_cli.refine.bands import Shrunk, bands, bounded
+from gleclip_cli.refine.decide import Decision, by_crf, by_logits
+from gleclip_cli.seg.network import SegmentationNetwork, load_network, warnings_of
+from gleclip_cli.seg.predict import Views, predict_bands
 
 
-def labeller(
+@dataclass(frozen=True)
+class Labeller:
+    """Labels pictures of any size by a network; `crf`: refined by the dense CRF."""
+
+    network: SegmentationNetwork
+    views: Views
+    crf: bool = False
+
+    def __call__(
+        self, image: UInt8[np.ndarray, "H W 3"], class_ids: Sequence[int] | None = None
+    ) -> Decision:
+        """Return class ids and probabilities of a picture; `class_ids`: no others but background.
+
+        Raises:
+            BadInput: the network's scores are not finite.
+            EnvironmentFault: a window does not fit into the device's memory.
+        """
+        height, width = image.shape[:2]
+        try:
+            # Memory grows with the width of what is done in bands.
+            if width > height and len(bands(height, width, self.network.num_classes)) > 1:
+                return self._decide(image.transpose(1, 0, 2), class_ids, turned=True).turned
+            return self._decide(image, class_ids)
+        except torch.OutOfMemoryError as error:
+            raise EnvironmentFault(
+                f"The device has no memory for a window of an image of {height} x {width} pixels.",
+                "Use a smaller --window, or --device cpu.",
+            ) from error
+
+    def _decide(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        class_ids: Sequence[int] | None,
+        *,
+        turned: bool = False,
+    ) -> Decision:
+        height, width = image.shape[:2]
+        classes = self.network.num_classes
+        parts = self._parts(image, class_ids, turned=turned)
+        if not self.crf:
+            return by_logits(parts, (height, width), classes)
+        device = str(next(self.network.parameters()).device)
+        shrunk = Shrunk(classes, *bounded(height, width))
+        for rows, logits in parts:
+            shrunk.add(rows, logits.softmax(dim=0), height)
+        return by_crf(image, shrunk.maps.numpy(), range(classes), classes, device)
+
+    def _parts(
+        self, image: UInt8[np.ndarray, "H W 3"], class_ids: Sequence[int] | None, *, turned: bool
+    ) -> Iterator[tuple[slice, Float[Tensor, "c r W"]]]:
+        absent: list[int] = []
+        if class_ids is not None:
+            absent = sorted(set(range(1, self.network.num_classes)) - set(class_ids))
+        for rows, logits in predict_bands(self.network, image, self.views, turned=turned):
+            logits[absent] = -torch.inf
+            yield rows, logits
+
+
+def load_labeller(
     run: RunDir,
     name: str,
     device: torch.device,
     *,
-    scales: Sequence[float],
-    flip: bool,
+    views: Views,
+    crf: bool,
     warn: Callable[[str], None],
-) -> Callable[[NDArray[np.uint8]], Labels]:
-    """Load the network `name`; the function takes (H, W, 3) and returns class ids (H, W).
-
-    `warn` is told what had to be done to the weights.
+) -> Labeller:
+    """Load the network `name` of a run; `warn` is told what had to be done to the weights.
 
     Raises:
         MissingInput: there is no such network.
-        BadInput: its checkpoint is damaged; from the function: its scores are not finite.
-        EnvironmentFault: from the function: one image does not fit into the device's memory.
+        BadInput: its checkpoint is damaged.
     """
     network = load_network(run, name, device)
     for warning in warnings_of(network):
         warn(warning)
-
-    def label(image: NDArray[np.uint8]) -> Labels:
-        try:
-            logits = predict_logits(network, image, scales=scales, flip=flip)
-        except torch.OutOfMemoryError as error:
-            raise EnvironmentFault(
-                f"The device has no memory for one image of {image.shape[:2]} pixels.",
-                "Use smaller --scales, or --device cpu.",
-            ) from error
-        return logits.argmax(dim=0).cpu().numpy().astype(label_dtype(len(logits)))
-
-    return label
+    return Labeller(network, views, crf)

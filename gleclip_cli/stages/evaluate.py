@@ -249,11 +249,14 @@ class _Evaluation:
 
     def _network(self, stage: Stage) -> Labeller:
         # Only here: open_clip and torchvision double the time to start.
-        from gleclip_cli.seg.labeller import labeller
+        from gleclip_cli.seg.labeller import load_labeller
+        from gleclip_cli.seg.predict import views_of
 
         config, device = self.config, pick_device(self.execution.device, self.progress)
-        scales, flip = config.scales, config.flip
-        return labeller(self.run, config.what, device, scales=scales, flip=flip, warn=stage.warn)
+        decide = load_labeller(
+            self.run, config.what, device, views=views_of(config), crf=config.crf, warn=stage.warn
+        )
+        return lambda image: decide(image).labels
 
 
 def _as_it_is(labels: Labels) -> Labels:

@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from gleclip_cli.errors import BadInput
+from gleclip_cli.refine import bands
 from gleclip_cli.seg.deeplabv2 import DeepLabV2
-from gleclip_cli.seg.predict import predict_logits, window_starts
+from gleclip_cli.seg.predict import Views, predict_bands, predict_logits, window_starts
 
 
 class Pointwise(DeepLabV2):
@@ -85,7 +86,39 @@ def test_scales_are_averaged_at_the_size_of_the_picture():
         + functional.interpolate(network(small), (8, 12), mode="bilinear", antialias=True)
     ) / 2
     logits = predict_logits(network, image, scales=(1.0, 0.5), flip=False)
-    assert torch.allclose(logits, expected[0], atol=1e-6)
+    assert torch.allclose(logits, expected[0], atol=2e-3)  # pictures stay bytes
+
+
+def test_window_and_stride_can_be_chosen():
+    network, image = Pointwise(), picture(20, 20)
+    assert window_starts(20, 8, 4) == [0, 4, 8, 12]
+    assert window_starts(20, 8, 5) == [0, 4, 8, 12]  # evenly spread
+    (found,) = (part for _, part in predict_bands(network, image, Views(window=8, stride=5)))
+    assert network.largest == (8, 8)
+    assert torch.allclose(found, network.classify(as_batch(image))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_63_bands_of_rows_equal_the_whole_and_hold_few_rows(turned, monkeypatch):
+    """A wide picture goes through with its axes swapped: less is held at once."""
+    network, image = Shifting(), picture(40, 90)
+    network.window = 16
+    scales = (1.0, 0.5, 1.3)
+    whole = predict_logits(network, image, scales=scales)
+    monkeypatch.setattr(bands, "_VALUES_AT_ONCE", 2 * 90 * 7)
+    held = []
+    zeros = torch.Tensor.new_zeros
+    monkeypatch.setattr(
+        torch.Tensor, "new_zeros", lambda self, *size: held.append(size) or zeros(self, *size)
+    )
+    given = image.transpose(1, 0, 2) if turned else image
+    parts = list(predict_bands(network, given, Views(scales=scales), turned=turned))
+    found = torch.cat([part for _, part in parts], dim=1)
+    # bytes are rounded after rows and after columns, so the axes count
+    assert torch.allclose(found.mT if turned else found, whole, atol=2e-3 if turned else 1e-5)
+    assert len(parts) > 5
+    # a window, a band of 7 rows (15 if turned) at the largest scale, and the rows between windows
+    assert max(rows for _, rows, _ in held) <= 16 + 1.3 * (15 if turned else 7) + 12 + 3
 
 
 def test_64_scores_that_are_not_finite_flag_the_image():
