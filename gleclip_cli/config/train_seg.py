@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gleclip_cli.config.checks import choice, fraction, positive_limit, require
 from gleclip_cli.config.words import EVALUATE_WHAT
 
-ARCHITECTURES = ("clip-decoder", "deeplabv2", "deeplabv2-small")
+ARCHITECTURES = ("clip-decoder", "deeplabv2", "deeplabv2-small", "smp:<decoder>:<encoder>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class TrainSegConfig:
     `confidence_threshold`: pixels of pseudo masks below it are ignored (0 to 1).
     `epochs` counts passes over the training split, `warmup` is a share of them (0 to 1).
     `scales`: range of the random enlargement of training pictures; 1 alone keeps their size and
-    lets the features of clip-decoder be cached. `pretrained`: file or torchvision's name.
+    lets the features of clip-decoder be cached. `pretrained`: what the body starts from.
     """
 
     name: str = "seg"
@@ -25,7 +25,7 @@ class TrainSegConfig:
     arch: str = "deeplabv2"
     clip_model: str = "ViT-B-16-quickgelu"
     clip_weights: str = "openai"
-    pretrained: str = ""
+    pretrained: str = "none"
     epochs: float = 20.0
     batch_size: int = 10
     crop: int = 321
@@ -41,7 +41,8 @@ class TrainSegConfig:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        choice("--arch", self.arch, ARCHITECTURES)
+        if not self.arch.startswith("smp:"):  # `seg.smp` knows these
+            choice("--arch", self.arch, ARCHITECTURES)
         choice("--targets", self.targets, ("pseudo", "gt"))
         require(self.epochs > 0, f"--epochs is {self.epochs}.", "Use a positive number.")
         require(self.batch_size > 0, "--batch-size is not positive.", "Use 1 or more.")
@@ -57,5 +58,10 @@ class TrainSegConfig:
             bool(self.name) and "/" not in self.name and self.name not in EVALUATE_WHAT,
             f"--name is {self.name!r}.",
             "Use a plain word other than cam and pseudo.",
+        )
+        require(
+            self.pretrained == "none" or self.arch != "clip-decoder",
+            "--pretrained is not for clip-decoder.",
+            "CLIP is its body: name it with --clip-model and --clip-weights.",
         )
         positive_limit(self.limit)

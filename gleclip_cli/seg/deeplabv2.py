@@ -5,6 +5,8 @@ Here: batch norm is frozen, as is usual, when the body is pretrained; a body fro
 norm instead, because frozen statistics of nothing would let activations grow with every block.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,7 +14,8 @@ from torch.nn import functional
 from torchvision.models import resnet
 from torchvision.ops import FrozenBatchNorm2d
 
-from gleclip_cli.datasets.transforms import Normalise
+from gleclip_cli.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalise
+from gleclip_cli.seg.caffe_layout import CAFFE_MEAN, CAFFE_STD
 
 DILATIONS = (6, 12, 18, 24)
 
@@ -25,7 +28,6 @@ class DeepLabV2(nn.Module):
 
     patch_size = 1
     window = 1025
-    fill = (124, 116, 104)  # of IMAGENET_MEAN, in bytes
 
     def __init__(
         self,
@@ -34,11 +36,15 @@ class DeepLabV2(nn.Module):
         channels: int,
         num_classes: int,
         scales: tuple[float, ...] = (1.0, 0.75, 0.5),
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.scales = scales
-        self.normalise = Normalise()
+        self.normalise = Normalise(mean, std)
+        red, green, blue = (round(255 * value) for value in mean)
+        self.fill = red, green, blue
         self.body = body
         self.head = nn.ModuleList(
             nn.Conv2d(channels, num_classes, 3, padding=dilation, dilation=dilation)
@@ -92,13 +98,34 @@ class DeepLabV2(nn.Module):
         return logits
 
 
-def deeplabv2(num_classes: int, *, pretrained: bool) -> DeepLabV2:
-    """ResNet-101 under the head, as in the literature; about 44 million weights."""
-    body = resnet.resnet101(
-        replace_stride_with_dilation=[False, True, True], norm_layer=_norm(pretrained)
+def deeplabv2(num_classes: int, *, pretrained: bool, caffe: bool = False) -> DeepLabV2:
+    """ResNet-101 under the head, as in the literature; about 44 million weights.
+
+    `caffe`: the network that weights of `caffe_layout` belong to.
+    """
+    body = bottleneck_body((3, 4, 23, 3), pretrained=pretrained, caffe=caffe)
+    if not caffe:
+        return DeepLabV2(body, channels=2048, num_classes=num_classes)
+    return DeepLabV2(body, channels=2048, num_classes=num_classes, mean=CAFFE_MEAN, std=CAFFE_STD)
+
+
+def bottleneck_body(
+    blocks: Sequence[int], *, pretrained: bool, caffe: bool = False
+) -> nn.Sequential:
+    """Return a residual network of four stages at output stride 8, without its classifier."""
+    body = resnet.ResNet(
+        resnet.Bottleneck,
+        list(blocks),
+        replace_stride_with_dilation=[False, True, True],
+        norm_layer=_norm(pretrained),
     )
-    stages = [body.layer1, body.layer2, body.layer3, body.layer4]
-    return DeepLabV2(_headless(body, stages), channels=2048, num_classes=num_classes)
+    if caffe:
+        body.maxpool.ceil_mode = True
+        first = body.layer2[0]
+        first.conv1.stride, first.conv2.stride = (2, 2), (1, 1)
+        for stage, dilation in ((body.layer3, 2), (body.layer4, 4)):
+            stage[0].conv2.padding = stage[0].conv2.dilation = (dilation, dilation)
+    return _headless(body, [body.layer1, body.layer2, body.layer3, body.layer4])
 
 
 def deeplabv2_small(num_classes: int, *, pretrained: bool) -> DeepLabV2:

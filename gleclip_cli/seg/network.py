@@ -1,30 +1,26 @@
 """Architecture name -> network; checkpoint of a run -> network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torchvision import models
 
 from gleclip_cli.artifacts.checkpoint import load_checkpoint
 from gleclip_cli.artifacts.run_dir import RunDir, printable
-from gleclip_cli.errors import BadInput, EnvironmentFault, UsageError
+from gleclip_cli.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
+from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.model.clip import load_clip
-from gleclip_cli.model.weights import fit_weights, read_weights
+from gleclip_cli.model.weights import fit_weights
 from gleclip_cli.resources import clip_files
 from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.deeplabv2 import DeepLabV2, deeplabv2, deeplabv2_small
+from gleclip_cli.seg.initial import fill, find_initial
+from gleclip_cli.seg.smp import PREFIX, SmpNetwork, check_name, restriction, smp_network
 
-SegmentationNetwork: TypeAlias = DeepLabV2 | ClipDecoder
+SegmentationNetwork: TypeAlias = DeepLabV2 | ClipDecoder | SmpNetwork
 """Pictures (b, 3, H, W), RGB in [0, 1] -> logits (b, c, H, W), background first."""
-
-_DEEPLABS = {
-    "deeplabv2": (deeplabv2, models.ResNet101_Weights),
-    "deeplabv2-small": (deeplabv2_small, models.ResNet18_Weights),
-}
 
 _REFIT = "Use weights of this architecture, or train the network again."
 
@@ -34,7 +30,8 @@ class NetworkSpec:
     """All that is needed to build a network again before its weights are loaded.
 
     `clip_model`, `clip_weights`: as on the command line, for clip-decoder. `pretrained`: whether
-    the body of a DeepLab started from weights, which decides its kind of normalisation.
+    the body started from weights, which decides a DeepLab's kind of normalisation; `caffe`: they
+    were of that layout. `mean`, `std`: of the colours that the body knows, RGB in [0, 1].
     """
 
     arch: str
@@ -42,37 +39,77 @@ class NetworkSpec:
     clip_model: str = ""
     clip_weights: str = ""
     pretrained: bool = False
+    caffe: bool = False
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
 
-def build_network(spec: NetworkSpec, *, pretrained: str = "", seed: int = 0) -> SegmentationNetwork:
-    """Build a network; new weights are drawn from `seed`, CLIP's are loaded.
+@dataclass(frozen=True)
+class Started:
+    """A new network, how to build it again, and what to tell of its weights."""
 
-    `pretrained`: a file, or a name torchvision has, for the body of a DeepLab (IMAGENET1K_V1).
+    network: SegmentationNetwork
+    spec: NetworkSpec
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def check_arch(arch: str) -> None:
+    """See that an architecture can be built, before anything is read or written.
+
+    Raises:
+        UsageError: there is no such network.
+        EnvironmentFault: a package that it needs is not installed.
+    """
+    if arch.startswith(PREFIX):
+        check_name(arch)
+
+
+def start_network(spec: NetworkSpec, pretrained: str, *, seed: int = 0) -> Started:
+    """Build a network for training; its body starts from `pretrained`, or from `none`.
 
     Raises:
         UsageError: an unknown architecture, CLIP, or name of weights.
         BadInput: a weights file that does not fit.
-        EnvironmentFault: weights cannot be fetched.
+        EnvironmentFault: weights cannot be fetched, or a package is not installed.
+    """
+    initial = find_initial(spec.arch, pretrained)
+    if initial is not None:
+        spec = replace(
+            spec, pretrained=True, caffe=initial.caffe, mean=initial.mean, std=initial.std
+        )
+    network = build_network(spec, seed=seed)
+    if isinstance(network, ClipDecoder):
+        return Started(network, spec)
+    if initial is None:
+        told = f"The body of {spec.arch} starts from random weights: see --pretrained."
+        return Started(network, spec, warnings=(told,))
+    notes = fill(network.body, getattr(network, "head", None), initial)
+    terms = restriction(spec.arch)
+    return Started(network, spec, notes, (terms,) if terms else ())
+
+
+def build_network(spec: NetworkSpec, *, seed: int = 0) -> SegmentationNetwork:
+    """Build a network; new weights are drawn from `seed`, CLIP's are loaded.
+
+    Raises:
+        UsageError: an unknown architecture or CLIP.
+        BadInput: CLIP's weights do not fit.
+        EnvironmentFault: CLIP's weights cannot be fetched, or a package is not installed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if spec.arch == "clip-decoder":
             clip = load_clip(*clip_files(spec.clip_model, spec.clip_weights))
             return ClipDecoder(clip, spec.num_classes)
-        if spec.arch not in _DEEPLABS:
-            raise UsageError(
-                f"There is no architecture {spec.arch!r}.",
-                f"Choose one of: clip-decoder, {', '.join(_DEEPLABS)}.",
-            )
-        network = _DEEPLABS[spec.arch][0](spec.num_classes, pretrained=spec.pretrained)
-    if pretrained:
-        path = Path(pretrained).expanduser()
-        tensors = read_weights(path) if path.is_file() else _of_torchvision(spec.arch, pretrained)
-        wanted = network.body.state_dict()
-        # The classifier, and stages a light body leaves out, are no fault; a missing weight is.
-        given = {name: value for name, value in tensors.items() if name in wanted}
-        fit_weights(network.body, given, origin=pretrained, remedy=_REFIT)
-    return network
+        if spec.arch == "deeplabv2":
+            return deeplabv2(spec.num_classes, pretrained=spec.pretrained, caffe=spec.caffe)
+        if spec.arch == "deeplabv2-small":
+            return deeplabv2_small(spec.num_classes, pretrained=spec.pretrained)
+        if spec.arch.startswith(PREFIX):
+            colours = {"mean": tuple(spec.mean), "std": tuple(spec.std)}
+            return smp_network(spec.arch, spec.num_classes, pretrained=spec.pretrained, **colours)
+    raise UsageError(f"There is no architecture {spec.arch!r}.", "See --arch.")
 
 
 def warnings_of(network: SegmentationNetwork) -> tuple[str, ...]:
@@ -115,20 +152,3 @@ def load_network(run: RunDir, name: str, device: torch.device | str = "cpu") -> 
         )
     load_weights(network, tensors, origin=printable(path))
     return network.eval().to(device)
-
-
-def _of_torchvision(arch: str, name: str) -> Mapping[str, Any]:
-    known = _DEEPLABS[arch][1].__members__
-    if name not in known:
-        raise UsageError(
-            f"--pretrained {name!r} is neither a file nor weights torchvision has for {arch}.",
-            f"Name a file, or one of: {', '.join(known)}.",
-        )
-    try:
-        state: Mapping[str, Any] = known[name].get_state_dict(check_hash=True)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"The weights {name} of torchvision cannot be had: {error}.",
-            "Connect once, or copy the file here and name it with --pretrained FILE.",
-        ) from error
-    return state

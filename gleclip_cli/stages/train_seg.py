@@ -21,7 +21,13 @@ from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.resources import clip_files
 from gleclip_cli.seg.criterion import PixelCriterion
 from gleclip_cli.seg.lesson import Lesson
-from gleclip_cli.seg.network import NetworkSpec, SegmentationNetwork, build_network, warnings_of
+from gleclip_cli.seg.network import (
+    NetworkSpec,
+    SegmentationNetwork,
+    check_arch,
+    start_network,
+    warnings_of,
+)
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.training.loop import Batches, Recipe, Trainer, fit
 from gleclip_cli.training.output import BadImages, monitor, open_training
@@ -63,11 +69,12 @@ def _train(
     execution: Execution,
     progress: Progress,
 ) -> Manifest:
+    check_arch(config.arch)
     prepared = load_prepared(run)
     inputs = [require(run, "prepare_data", allow_partial=execution.allow_partial)]
     if config.targets == "pseudo":
         inputs.append(require(run, "refine", config.split, allow_partial=execution.allow_partial))
-    weights = _weight_hashes(config)
+    weights = _weight_hashes(config, fetch=not execution.dry_run)
     with open_training(
         run, "train_seg", config, name=config.name, inputs=inputs, weights=weights,
         processes=processes, execution=execution, progress=progress,
@@ -123,11 +130,13 @@ class _Training:
             num_classes=len(self._classes),
             clip_model=config.clip_model if config.arch == "clip-decoder" else "",
             clip_weights=config.clip_weights if config.arch == "clip-decoder" else "",
-            pretrained=bool(config.pretrained),
         )
-        network = build_network(spec, pretrained=config.pretrained, seed=config.seed)
-        for warning in warnings_of(network):
+        started = start_network(spec, config.pretrained, seed=config.seed)
+        network = started.network
+        for warning in (*warnings_of(network), *started.warnings):
             stage.warn(warning)
+        for note in started.notes:
+            self._progress.say(note)
         on_bad = BadImages(
             stage, self._processes, images=len(image_ids), on_bad=self._execution.on_bad
         )
@@ -149,7 +158,7 @@ class _Training:
         if not self._processes.main:
             return stage.finish()
         meta = {
-            "network": asdict(spec),
+            "network": asdict(started.spec),
             "clip_sha256": weights.get("clip", ""),
             "classes": list(self._classes),
             "monitor": self._monitor(network.eval()),
@@ -210,10 +219,10 @@ class _Training:
         return monitor(self._stage, self._prepared, split, known[:_MONITORED], predict, classes)
 
 
-def _weight_hashes(config: TrainSegConfig) -> dict[str, str]:
+def _weight_hashes(config: TrainSegConfig, *, fetch: bool) -> dict[str, str]:
     """Hashes of everything the network starts from, for the stage key."""
     if config.arch == "clip-decoder":
         model, weights = clip_files(config.clip_model, config.clip_weights)
-        return {"clip": find_clip(model, weights).sha256}
+        return {"clip": find_clip(model, weights, fetch=fetch).sha256}
     path = Path(config.pretrained).expanduser()
-    return {"pretrained": sha256_of(path)} if config.pretrained and path.is_file() else {}
+    return {"pretrained": sha256_of(path)} if path.is_file() else {}

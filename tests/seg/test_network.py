@@ -1,6 +1,6 @@
 """Networks from names, weights from files, checkpoints back into networks."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -10,7 +10,13 @@ from torchvision.models import resnet18
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.errors import BadInput, MissingInput, UsageError
-from gleclip_cli.seg.network import NetworkSpec, build_network, load_network, load_weights
+from gleclip_cli.seg.network import (
+    NetworkSpec,
+    build_network,
+    load_network,
+    load_weights,
+    start_network,
+)
 
 
 @pytest.fixture
@@ -97,31 +103,25 @@ def test_a_checkpoint_without_a_description(spec, tmp_path):
         load_network(RunDir(tmp_path), "seg")
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-def test_a_pretrained_body_is_read_from_a_file(suffix, tmp_path):
+def test_a_network_starts_from_a_file_and_comes_back_as_it_was_started(tmp_path):
     torch.manual_seed(0)
-    source = resnet18().state_dict()
-    path = tmp_path / f"resnet18.{suffix}"
-    save_file(source, path) if suffix == "safetensors" else torch.save(source, path)
-    pretrained = NetworkSpec(arch="deeplabv2-small", num_classes=3, pretrained=True)
-    network = build_network(pretrained, pretrained=str(path))
-    body = network.body.state_dict()
-    assert all(torch.equal(value, source[name]) for name, value in body.items())
-    assert "layer3.1.bn2.running_var" in body
+    path = tmp_path / "resnet18.safetensors"
+    save_file(resnet18().state_dict(), path)
+    started = start_network(SMALL, str(path), seed=1)
+    assert started.spec == replace(SMALL, pretrained=True)
+    assert not started.warnings
+    assert "not used" in started.notes[0].lower()
+    run, images = RunDir(tmp_path), torch.rand(1, 3, 33, 40)
+    save(run, started.network, started.spec, "")
+    assert torch.equal(load_network(run, "seg")(images), started.network.eval()(images))
 
 
-def test_pretrained_weights_that_do_not_fit_or_do_not_exist(tmp_path):
-    path = tmp_path / "half.safetensors"
-    state = resnet18().state_dict()
-    del state["layer2.0.conv1.weight"]
-    save_file(state, path)
-    pretrained = NetworkSpec(arch="deeplabv2-small", num_classes=3, pretrained=True)
-    with pytest.raises(BadInput, match=r"layer2.0.conv1.weight missing"):
-        build_network(pretrained, pretrained=str(path))
-    with pytest.raises(UsageError, match=r"neither a file nor .*\n.*IMAGENET1K_V1"):
-        build_network(pretrained, pretrained="imagenet22k")
+def test_without_weights_that_is_said():
+    started = start_network(SMALL, "none")
+    assert started.spec == SMALL
+    assert "random weights" in started.warnings[0]
 
 
 def test_an_unknown_architecture():
-    with pytest.raises(UsageError, match="unet"):
-        build_network(NetworkSpec(arch="unet", num_classes=2))
+    with pytest.raises(UsageError, match="no architecture 'deeplab'"):
+        build_network(NetworkSpec(arch="deeplab", num_classes=3))

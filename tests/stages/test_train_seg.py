@@ -164,7 +164,7 @@ def test_it_learns_what_it_is_shown(run, config):
 
 def test_a_rerun_does_nothing_and_other_settings_stop(run, config, monkeypatch):
     first = train_seg(run, config, execution=CPU)
-    monkeypatch.setattr(module, "build_network", None)  # would fail if it were called
+    monkeypatch.setattr(module, "start_network", None)  # would fail if it were called
     assert train_seg(run, config, execution=CPU).digest == first.digest
     with pytest.raises(OtherSettings, match="learning_rate"):
         train_seg(run, replace(config, learning_rate=1.0), execution=CPU)
