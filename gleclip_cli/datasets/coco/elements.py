@@ -1,4 +1,4 @@
-"""JSON of the form {"name": [element, ...], ...}, read one element at a time.
+"""JSON of the form {"name": [element, ...], ...} or [element, ...], read one element at a time.
 
 COCO's annotations are half a gigabyte of text and several as Python objects; here they are never
 in memory together. Every element comes with its place in the file, so that it can be read again.
@@ -6,7 +6,8 @@ in memory together. Every element comes with its place in the file, so that it c
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,9 +30,26 @@ def read_arrays(path: Path, take: Mapping[str, Take]) -> set[str]:
     Raises:
         BadInput: the file cannot be read, or is not one JSON object.
     """
+    with _opened(path) as text:
+        return _read_object(text, take)
+
+
+def read_list(path: Path, take: Take) -> None:
+    """Hand every element of a file that is one array to `take`.
+
+    Raises:
+        BadInput: the file cannot be read, or is not one JSON array.
+    """
+    with _opened(path) as text:
+        text.skip(_BYTE_ORDER_MARK)
+        _read_array(text, take)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["_Text"]:
     try:
         with path.open("rb") as stream:
-            return _read_object(_Text(path, stream), take)
+            yield _Text(path, stream)
     except OSError as error:
         cause = f"{printable(path)} cannot be read: {error.strerror}."
         raise BadInput(cause, "Give yourself the permission to read it.") from error
@@ -146,6 +164,6 @@ class _Text:
     def _damaged(self) -> BadInput:
         return BadInput(
             f"{printable(self._path)} is not valid JSON at byte {self._before + self._at}, "
-            f"or not an object of arrays: {printable(self._text[self._at : self._at + 20])!r}.",
+            f"or not of arrays: {printable(self._text[self._at : self._at + 20])!r}.",
             "Unpack it from its archive again.",
         )
