@@ -31,6 +31,13 @@ Every output folder of a stage, opened by `open_stage` as a `Stage`, also holds:
     log.jsonl              one object per event
     manifest.json          `Manifest`: provenance, counts, digest of all content; written last
 
+A folder of predictions, `OutDir`, is such an output, too, with pictures in folders as they lay:
+
+    masks/<id>.png, overlays/<id>.jpg      label images; pictures under the colours of their classes
+    areas/<id>.json                        image, size [H, W], tags; class -> pixels, share of the
+                                           image, mean confidence
+    areas.json                             the same of all images, and by class
+
 Stage key = SHA-256 of format version, stage, configuration, weights and the keys of the inputs.
 JSON is plain ASCII; .npz are uncompressed, without pickle and without clock; files appear whole,
 by a rename from `.<name>.tmp-<pid>`; `FolderLock` (.lock*) keeps a second writer out. A `Photo` is

@@ -47,6 +47,7 @@ class Index:
         self._shard = shard
         self._path = folder / f"index.{shard[0]}-of-{shard[1]}.jsonl"
         self._entries: dict[str, Entry] = {}
+        self._others: set[str] = set()
         self._failed: set[str] = set()
 
     def read(self, *, keep: bool) -> None:
@@ -72,9 +73,24 @@ class Index:
                 write_failures(self.folder / FAILED_FILE, others)
             self._failed = set(self.failures())
 
+    def keep_others(self) -> None:
+        """Add finished items of earlier lists to this one, as they are, unless files are gone."""
+        known = read_entries(index_files(self.folder))
+        self._others = {
+            image_id
+            for image_id, entry in known.items()
+            if image_id and all((self.folder / name).is_file() for name in entry.files)
+        }.difference(self.item_ids)
+        self.item_ids += tuple(sorted(self._others))
+
     def own_ids(self) -> list[str]:
         """Items of this shard, in the order of the list."""
-        return [image_id for image_id in self.item_ids if self._owns(image_id)]
+        return [i for i in self.item_ids if i not in self._others and self._owns(i)]
+
+    def ended(self) -> bool:
+        """Whether every item of every shard is done or failed; call inside `guard`."""
+        known = {*read_entries(index_files(self.folder)), *self.failures()}
+        return known.issuperset(self.item_ids)
 
     def sort_out(self, fingerprints: Mapping[str, str]) -> tuple[set[str], set[str], set[str]]:
         """Own items whose input has changed, whose files are damaged, and that are not done."""
@@ -122,12 +138,15 @@ class Index:
         with self.guard():
             append_line(self.folder / FAILED_FILE, json_line(failure))
 
-    def close(self) -> "Contents":
-        """Sort and, after the last shard, merge; call inside `guard`."""
+    def close(self, *, last: bool = True) -> "Contents":
+        """Sort and, after the last shard, merge; call inside `guard`.
+
+        Not `last`: another shard will merge, though all items may be done.
+        """
         entries = read_entries(index_files(self.folder))
         failures = self.failures()
         listed = {*self.item_ids, WHOLE} if self.item_ids else set(entries)
-        if any(i not in entries and i not in failures for i in self.item_ids):
+        if not last or any(i not in entries and i not in failures for i in self.item_ids):
             write_entries(self._path, self._entries.values())
             return self._contents(False, entries.values(), failures.values())
         kept = [e for image_id, e in sorted(entries.items()) if image_id in listed]

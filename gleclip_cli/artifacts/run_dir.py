@@ -94,6 +94,30 @@ class RunDir:
         return self.output("train_seg", name) / "state"
 
 
+class OutDir(RunDir):
+    """A folder of predictions: a stage output by itself, with pictures in folders as they lay."""
+
+    def output(self, stage: str, name: str = "") -> Path:
+        """The folder itself."""
+        return self.root
+
+    def mask(self, image_id: str) -> Path:
+        """Label image of a picture."""
+        return self._of("masks", image_id, ".png")
+
+    def overlay(self, image_id: str, ending: str) -> Path:
+        """The picture under the colours of its classes."""
+        return self._of("overlays", image_id, f".{ending}")
+
+    def areas(self, image_id: str = "") -> Path:
+        """Areas of the classes in a picture; without an id, those of all together."""
+        return self._of("areas", image_id, ".json") if image_id else self.root / "areas.json"
+
+    def _of(self, folder: str, image_id: str, ending: str) -> Path:
+        *parents, name = map(safe_name, image_id.split("/"))
+        return Path(self.root, folder, *parents, f"{name}{ending}")
+
+
 def safe_name(image_id: str) -> str:
     """Quote an image id into one file name: no `/`, no `..`, reversible by URL unquoting.
 

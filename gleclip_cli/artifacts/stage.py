@@ -9,7 +9,7 @@ import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from gleclip_cli.artifacts.atomic import append_line, as_item_fault, atomic_write
 from gleclip_cli.artifacts.folder import check_inodes, enter_folder
 from gleclip_cli.artifacts.index import FAILED_FILE, WHOLE, Index
-from gleclip_cli.artifacts.json_files import json_line
+from gleclip_cli.artifacts.json_files import json_line, read_json
 from gleclip_cli.artifacts.lines import Entry, sha256_of
 from gleclip_cli.artifacts.manifest import (
     MANIFEST_FILE,
@@ -36,6 +36,7 @@ from gleclip_cli.progress import SILENT, Progress, counted
 __all__ = ["Manifest", "Stage", "atomic_write", "load_manifest", "open_stage", "require"]
 
 LOG_FILE = "log.jsonl"
+_LOOK_AGAIN = 0.2
 
 
 @contextmanager
@@ -51,11 +52,13 @@ def open_stage(
     execution: Execution,
     arguments: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
+    keep_others: bool = False,
 ) -> Iterator["Stage"]:
     """Open the output folder of a stage for writing.
 
     `weights`: name -> SHA-256; `item_ids`: every item of the stage, not only of this shard;
-    `arguments`: what the manifest should tell about the call.
+    `arguments`: what the manifest should tell about the call; `keep_others`: items that are done
+    stay in the output though `item_ids` does not name them.
 
     Raises:
         OtherSettings: the folder holds output of other settings and `overwrite` is off.
@@ -74,7 +77,7 @@ def open_stage(
         else:
             warnings = enter_folder(folder, settings, execution, stack, by_items=bool(item_ids))
             run.opened = True
-            opened.start(warnings, keep=execution.resume)
+            opened.start(warnings, keep=execution.resume, keep_others=keep_others)
         yield opened
 
 
@@ -110,10 +113,12 @@ class Stage:
         self._failures = 0
         self._left = 0
 
-    def start(self, warnings: Sequence[str], *, keep: bool) -> None:
+    def start(self, warnings: Sequence[str], *, keep: bool, keep_others: bool = False) -> None:
         """Take over what is in the folder; `open_stage` calls this once it has the lock."""
         self.finished = keep and (self.folder / MANIFEST_FILE).exists()
         self.index.adopt(keep=keep, retry=bool(self.index.item_ids) or not self.finished)
+        if keep_others:
+            self.index.keep_others()
         for warning in warnings:
             self.warn(warning)
         whole = self.index.entry(WHOLE)
@@ -202,14 +207,33 @@ class Stage:
         """Close the output: `paths` are files of the output as a whole, `counts` for people.
 
         Only the last shard writes the manifest; an output that was whole already keeps its own.
+        Shards that run together return when it is there.
         """
         if not self.dry_run and (paths or not (self.index.item_ids or self.finished)):
             self.index.append(self._entry(WHOLE, paths, self._input_digest, {}))
         numbers = _whole_numbers(counts)
         if self.dry_run:
             numbers["to_do"] = self._left if self.index.item_ids else int(not self.finished)
+        return self._close(numbers)
+
+    def ended(self) -> bool:
+        """Whether every item of every shard is done or failed; the last one makes the whole."""
+        with self.index.guard():
+            ended = self.index.ended()
+            if not ended:
+                self._take_back_manifest()
+        return ended
+
+    def leave(self) -> Manifest:
+        """Close this shard's part of an output that has not `ended`: another one makes the whole.
+
+        Shards that run together return when it is there.
+        """
+        return self._close({}, last=False)
+
+    def _close(self, numbers: Mapping[str, int], *, last: bool = True) -> Manifest:
         with self.index.guard(active=not self.dry_run):
-            contents = self.index.state() if self.dry_run else self.index.close()
+            contents = self.index.state() if self.dry_run else self.index.close(last=last)
             about = {
                 **self._about,
                 "execution": asdict(self._execution),
@@ -220,7 +244,18 @@ class Stage:
             if contents.ended and not self.dry_run:
                 manifest = store_manifest(manifest)
                 self.log({"event": "finish", "counts": manifest.counts})
+            elif last and not self.dry_run:
+                self._take_back_manifest()
+        if self._execution.together and not contents.ended and not self.dry_run:
+            return self._wait(manifest)
         return manifest
+
+    def _wait(self, manifest: Manifest) -> Manifest:
+        """Return the manifest of all shards; a launcher ends this process if one of them dies."""
+        while not manifest.path.exists():
+            time.sleep(_LOOK_AGAIN)
+        data = read_json(manifest.path)
+        return replace(manifest, data=data, counts=data["counts"], complete=data["complete"])
 
     def _entry(
         self, image_id: str, paths: Sequence[Path], fingerprint: str, facts: Mapping[str, int]

@@ -7,11 +7,15 @@ from gleclip_cli.config.checks import choice, require
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a stage runs: never part of the stage key."""
+    """How a stage runs: never part of the stage key.
+
+    `together`: the shards are started by one launcher and end together.
+    """
 
     device: str = "auto"
     workers: int = 0
     shard: tuple[int, int] = (0, 1)
+    together: bool = False
     resume: bool = True
     overwrite: bool = False
     allow_partial: bool = False
