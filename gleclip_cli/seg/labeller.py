@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.errors import EnvironmentFault
 from gleclip_cli.refine.bands import Shrunk, bands, bounded
 from gleclip_cli.refine.decide import Decision, by_crf, by_logits
-from gleclip_cli.seg.network import SegmentationNetwork, load_network, warnings_of
+from gleclip_cli.seg.network import SegmentationNetwork, network_at, warnings_of
 from gleclip_cli.seg.predict import Views, predict_bands
 
 
@@ -75,21 +75,15 @@ class Labeller:
 
 
 def load_labeller(
-    run: RunDir,
-    name: str,
+    checkpoint: Path,
     device: torch.device,
     *,
     views: Views,
     crf: bool,
     warn: Callable[[str], None],
 ) -> Labeller:
-    """Load the network `name` of a run; `warn` is told what had to be done to the weights.
-
-    Raises:
-        MissingInput: there is no such network.
-        BadInput: its checkpoint is damaged.
-    """
-    network = load_network(run, name, device)
+    """Load a network; `warn` is told what had to be done to the weights; errors as `network_at`."""
+    network = network_at(checkpoint, device)
     for warning in warnings_of(network):
         warn(warning)
     return Labeller(network, views, crf)

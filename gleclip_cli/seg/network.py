@@ -129,13 +129,17 @@ def load_weights(
 
 
 def load_network(run: RunDir, name: str, device: torch.device | str = "cpu") -> SegmentationNetwork:
-    """Load the trained network `name` of a run, ready to predict.
+    """Load the trained network `name` of a run, ready to predict; errors as `network_at`."""
+    return network_at(run.checkpoint(name), device)
+
+
+def network_at(path: Path, device: torch.device | str = "cpu") -> SegmentationNetwork:
+    """Load the network of a checkpoint, ready to predict.
 
     Raises:
-        MissingInput: there is no such network.
+        MissingInput: there is no such file.
         BadInput: the checkpoint is damaged, or its CLIP is not the one it was trained on.
     """
-    path = run.checkpoint(name)
     tensors, meta = load_checkpoint(path)
     try:
         spec, clip_sha256 = NetworkSpec(**meta["network"]), str(meta["clip_sha256"])

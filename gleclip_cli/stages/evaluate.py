@@ -254,7 +254,11 @@ class _Evaluation:
 
         config, device = self.config, pick_device(self.execution.device, self.progress)
         decide = load_labeller(
-            self.run, config.what, device, views=views_of(config), crf=config.crf, warn=stage.warn
+            self.run.checkpoint(config.what),
+            device,
+            views=views_of(config),
+            crf=config.crf,
+            warn=stage.warn,
         )
         return lambda image: decide(image).labels
 
