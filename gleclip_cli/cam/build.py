@@ -129,11 +129,13 @@ def load_gleclip(run: RunDir, device: torch.device | str = "cpu") -> GLECLIP:
 def fitting(training: Manifest, weights: Mapping[str, str], calibration: str) -> None:
     """Make sure that maps are asked for with the CLIP and the texts of the training.
 
+    Weights without a hash have not been fetched, and are taken for the same.
+
     Raises:
         OtherSettings: they are others.
     """
     trained_on, spec = training.data["weights"], training.data["config"]
-    if trained_on["clip"] != weights["clip"]:
+    if weights["clip"] and trained_on["clip"] != weights["clip"]:
         raise OtherSettings(
             "GLE-CLIP was trained on another CLIP.",
             f"Use --clip-model {spec['clip_model']} --clip-weights {spec['clip_weights']}, "

@@ -25,8 +25,10 @@ class MapSource:
     parity: bool
 
 
-def source_of_maps(manifest: Mapping[str, Any]) -> MapSource:
+def source_of_maps(manifest: Mapping[str, Any], *, fetch: bool = True) -> MapSource:
     """Find the model that a manifest of `gen-cam` names, and refuse any other.
+
+    Without `fetch`, weights that are not on this machine are not looked at.
 
     Raises:
         UsageError: the maps were made with CAA already, or by gle-clip.
@@ -43,8 +45,8 @@ def source_of_maps(manifest: Mapping[str, Any]) -> MapSource:
             "These maps were made with CAA; it would be applied twice.",
             "Leave caa out of --steps, or make the maps with `gleclip gen-cam --no-caa`.",
         )
-    source = find_clip(*clip_files(made_with["clip_model"], made_with["clip_weights"]))
-    if source.sha256 != manifest["weights"]["clip"]:
+    source = find_clip(*clip_files(made_with["clip_model"], made_with["clip_weights"]), fetch=fetch)
+    if source.sha256 not in ("", manifest["weights"]["clip"]):
         raise OtherSettings(
             f"{made_with['clip_model']} now has other weights than when the maps were made.",
             "Bring those weights back, or run `gleclip gen-cam --overwrite`.",

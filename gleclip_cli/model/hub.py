@@ -1,13 +1,22 @@
-"""What open_clip knows by name: architectures, and weights by tag, fetched when not cached."""
+"""What open_clip knows by name: architectures, and weights by tag, fetched when not cached.
+
+All its weights are on the hub of Hugging Face.
+"""
 
 import difflib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import open_clip
 
 from gleclip_cli.errors import BadInput, EnvironmentFault, UsageError
+
+_HUB = huggingface_hub.constants.ENDPOINT
+_PATIENCE = 5.0
+"""Seconds that the hub has to answer."""
 
 
 def architecture(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -61,19 +70,36 @@ def tag_settings(model: str, tag: str, *, random: str) -> dict[str, Any]:
     return settings
 
 
+def cached(settings: Mapping[str, Any]) -> Path | None:
+    """Return the file of a tag if it has been fetched before; asks nobody."""
+    repository, _, name = settings["hf_hub"].rpartition("/")
+    name = name or open_clip.constants.HF_WEIGHTS_NAME
+    safe = f"{Path(name).stem}.safetensors"
+    if name == open_clip.constants.HF_WEIGHTS_NAME:
+        safe = open_clip.constants.HF_SAFE_WEIGHTS_NAME
+    found = (huggingface_hub.try_to_load_from_cache(repository, each) for each in (safe, name))
+    return next((Path(file) for file in found if isinstance(file, str)), None)
+
+
 def fetch(model: str, tag: str, settings: dict[str, Any]) -> Path:
     """Return the cached or fetched file of a tag.
 
     Raises:
         EnvironmentFault: the hub cannot be reached.
     """
+    if file := cached(settings):
+        return file
     try:
+        # Asked first, because the client would try for a minute.
+        huggingface_hub.utils.get_session().head(_HUB, timeout=_PATIENCE)
         return Path(open_clip.download_pretrained(settings))
-    # Unreachable, refused, wrong checksum, no hub package: whatever the two clients raise.
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # unreachable, refused, wrong checksum: each client has its own
+        reason = " ".join(str(error).split()) or repr(error)
         raise EnvironmentFault(
-            f"The weights {tag!r} of {model} cannot be had: {' '.join(str(error).split())[:300]}",
-            "Connect once, or copy the file here and name it with --clip-weights FILE.",
+            f"The weights {tag!r} of {model} are not on this machine and cannot be fetched from "
+            f"{_HUB}: {reason}",
+            "Connect once, or name a file of them with --clip-weights FILE; for a trial there is "
+            "--clip-model micro-clip --clip-weights micro-clip, which knows the classes of scenes.",
         ) from error
 
 

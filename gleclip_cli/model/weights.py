@@ -20,7 +20,8 @@ from torch import Tensor
 
 from gleclip_cli.errors import BadInput, GleclipError, UsageError
 from gleclip_cli.model.hf_layout import parts_of, settings_beside, weights_in
-from gleclip_cli.model.hub import architecture, check_activation, fetch, tag_settings
+from gleclip_cli.model.hub import architecture, cached, check_activation, tag_settings
+from gleclip_cli.model.hub import fetch as fetch_tag
 from gleclip_cli.model.torchscript import is_torchscript, module_classes, read_torchscript
 
 RANDOM = "random"
@@ -35,7 +36,7 @@ class ClipSource:
     """What is needed to build one CLIP; `file` is None for random weights.
 
     `mean` and `std` belong to RGB in [0, 1]; `sha256` is that of the weights file, or of the
-    hashes of its parts.
+    hashes of its parts; empty for weights that have not been fetched.
     """
 
     name: str
@@ -46,10 +47,11 @@ class ClipSource:
     sha256: str
 
 
-def find_clip(model: str, weights: str, *, seed: int = 0) -> ClipSource:
+def find_clip(model: str, weights: str, *, seed: int = 0, fetch: bool = True) -> ClipSource:
     """Resolve an architecture and its weights; a hub tag is fetched when it is not cached.
 
-    `weights`: a tag, a file, a folder in the layout of the hub, or `random`.
+    `weights`: a tag, a file, a folder in the layout of the hub, or `random`. Without `fetch`, what
+    is not on this machine has an empty hash.
 
     Raises:
         UsageError: unknown name, tag or file, or weights trained with another activation.
@@ -77,7 +79,9 @@ def find_clip(model: str, weights: str, *, seed: int = 0) -> ClipSource:
     else:
         preprocess = tag_settings(model, weights, random=RANDOM)
         check_activation(model, config, weights, bool(preprocess.get("quick_gelu")))
-        file = fetch(model, weights, preprocess)
+        file = fetch_tag(model, weights, preprocess) if fetch else cached(preprocess)
+    if file is None:
+        return ClipSource(model, config, *_colours(preprocess), None, "")
     return ClipSource(model, config, *_colours(preprocess), file, _digest(parts_of(file)))
 
 
@@ -120,8 +124,9 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         return {name: value for part in parts for name, value in read_weights(part).items()}
     with _reading(file):
         content = _content(file)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for wrapping in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapping), dict):
+            content = content[wrapping]
     if not isinstance(content, dict) or not content:
         raise _unreadable(file, "it holds no state dict")
     tensors = {
@@ -220,5 +225,5 @@ def _reading(file: Path) -> Iterator[None]:
 def _unreadable(file: Path, reason: str) -> BadInput:
     return BadInput(
         f"{file} cannot be read as weights: {reason}.",
-        "Use a .safetensors file, or a .pt file of open_clip or OpenAI that holds only tensors.",
+        "Use a .safetensors file, or a .pt file that holds only tensors.",
     )

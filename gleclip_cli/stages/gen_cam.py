@@ -64,7 +64,8 @@ def gen_cam(
     inputs = [require(run, "prepare_data", allow_partial=execution.allow_partial)]
     data = load_prepared(run)
     vocabulary = load_vocabulary(data.vocabulary)
-    source = find_clip(*clip_files(config.clip_model, config.clip_weights))
+    names = clip_files(config.clip_model, config.clip_weights)
+    source = find_clip(*names, fetch=not execution.dry_run)
     wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
     weights = {"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()}
     if config.method == "gle-clip":

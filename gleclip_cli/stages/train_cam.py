@@ -32,9 +32,11 @@ from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.resources import clip_files
 from gleclip_cli.training.batches import AugmentedBatches
 from gleclip_cli.training.cached import CachedBatches
-from gleclip_cli.training.loop import Recipe, Trainer, fit, resume
+from gleclip_cli.training.loop import fit, resume
 from gleclip_cli.training.output import BadImages, monitor, open_training
+from gleclip_cli.training.recipe import Recipe
 from gleclip_cli.training.source import Drawing, batch_source
+from gleclip_cli.training.trainer import Trainer
 
 _MONITORED = 20
 """Images of the validation split whose seeds are scored once at the end."""
@@ -77,7 +79,8 @@ def _train(
     prepared = load_prepared(run)
     inputs = [require(run, "prepare_data", allow_partial=execution.allow_partial)]
     vocabulary = load_vocabulary(prepared.vocabulary)
-    source = find_clip(*clip_files(config.clip_model, config.clip_weights))
+    names = clip_files(config.clip_model, config.clip_weights)
+    source = find_clip(*names, fetch=not execution.dry_run)
     wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
     weights = {"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()}
     with open_training(

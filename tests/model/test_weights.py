@@ -7,7 +7,10 @@ import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import httpx2
+import huggingface_hub
 import open_clip
 import pytest
 import safetensors.torch
@@ -284,24 +287,77 @@ def test_a_hub_tag_needs_a_model_of_open_clip(tiny_clip_json: str) -> None:
         find_clip(tiny_clip_json, "openai")
 
 
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mock:
+    """A hub that answers, and an empty cache."""
+    session = Mock()
+    monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: session)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    return session
+
+
 @pytest.mark.parametrize(
     "error",
     [urllib.error.URLError("no route"), RuntimeError("checksum"), FileNotFoundError("offline")],
 )
 def test_a_hub_out_of_reach_is_an_environment_fault(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
+    hub: Mock, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def unreachable(config: dict[str, Any]) -> str:
         raise error
 
     monkeypatch.setattr(open_clip, "download_pretrained", unreachable)
-    with pytest.raises(EnvironmentFault) as caught:
+    with pytest.raises(EnvironmentFault, match=str(error)) as caught:
         find_clip("ViT-B-16-quickgelu", "openai")
     assert "--clip-weights FILE" in caught.value.remedy
 
 
+def test_without_a_connection_nobody_tries_again_and_again(
+    hub: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cause = "no\nsuch host " + "x" * 400
+    hub.head.side_effect = httpx2.ConnectError(cause)
+    download = Mock()
+    monkeypatch.setattr(open_clip, "download_pretrained", download)
+    with pytest.raises(EnvironmentFault) as caught:
+        find_clip("ViT-B-16-quickgelu", "openai")
+    assert caught.value.cause.endswith(f" https://huggingface.co: {' '.join(cause.split())}")
+    assert "--clip-model micro-clip" in caught.value.remedy
+    assert hub.head.call_args.kwargs["timeout"] <= 5
+    assert not download.called
+
+
+def test_every_tag_is_on_the_hub() -> None:
+    tags = open_clip.list_pretrained()
+    assert all(open_clip.get_pretrained_cfg(*tag)["hf_hub"].count("/") == 2 for tag in tags)
+
+
+def test_what_is_not_here_has_no_hash_unless_it_may_be_fetched(
+    hub: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_clip, "download_pretrained", Mock(side_effect=AssertionError))
+    source = find_clip("ViT-B-32", "commonpool_s_clip_s13m_b4k", fetch=False)
+    assert (source.file, source.sha256, hub.head.called) == (None, "", False)
+
+
+@pytest.mark.parametrize("name", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+def test_what_is_cached_is_found_without_asking_the_hub(
+    hub: Mock, tmp_path: Path, name: str
+) -> None:
+    repository = tmp_path / "models--laion--CLIP-ViT-B-32-CommonPool.S.clip-s13M-b4K"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    file = repository / "snapshots" / "abc" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    for fetch in (True, False):
+        source = find_clip("ViT-B-32", "commonpool_s_clip_s13m_b4k", fetch=fetch)
+        assert (source.file, source.sha256) == (file, hashlib.sha256(b"weights").hexdigest())
+    assert not hub.head.called
+
+
 def test_a_hub_tag_becomes_a_file_with_the_preprocessing_of_its_training(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    hub: Mock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "cached.pt"
     file.write_bytes(b"weights")
