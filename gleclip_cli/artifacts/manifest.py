@@ -135,7 +135,7 @@ def store_manifest(manifest: Manifest) -> Manifest:
     """Write a manifest, unless the one on disk describes the same content already."""
     with suppress(BadInput, KeyError):  # none yet, or damaged
         old = _wrap(manifest.path, read_json(manifest.path))
-        same = ("digest", "digests", "complete", "failures")
+        same = ("config", "digest", "digests", "complete", "failures")
         if all(old.data[name] == manifest.data[name] for name in same):
             return old
     write_json(manifest.path, manifest.data)

@@ -14,9 +14,12 @@ from gleclip_cli.artifacts.manifest import MANIFEST_FILE, SETTINGS_FILE, Manifes
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.config import Execution
 from gleclip_cli.errors import BadInput, EnvironmentFault, OtherSettings
+from gleclip_cli.progress import Progress
 
 FORMAT_VERSION = 1
 _KEYED = ("format", "stage", "config", "weights", "inputs")
+_LEARNING = ("train_cam", "train_seg")
+"""Stages of which every image decides the output. Of the others, a limit only ends the list."""
 
 
 def stage_settings(
@@ -26,7 +29,10 @@ def stage_settings(
     weights: Mapping[str, str],
     inputs: Mapping[str, Manifest],
 ) -> dict[str, Any]:
-    """Settings of a stage output; `key` hashes everything in `_KEYED`, `digests` only informs."""
+    """Settings of a stage output; `key` hashes everything in `_KEYED`, `digests` only informs.
+
+    An output that a limit has cut short has the key of the whole, so that it can be extended.
+    """
     settings: dict[str, Any] = {
         "format": FORMAT_VERSION,
         "stage": stage,
@@ -35,9 +41,15 @@ def stage_settings(
         "inputs": {source: manifest.key for source, manifest in inputs.items()},
     }
     settings = json.loads(json.dumps(settings, sort_keys=True, default=str))
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     digests = {source: manifest.digest for source, manifest in inputs.items()}
-    return {**settings, "name": name, "key": key, "digests": digests}
+    return {**settings, "name": name, "key": _key(settings), "digests": digests}
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    keyed = {field: settings[field] for field in _KEYED}
+    if settings["stage"] not in _LEARNING and "limit" in settings["config"]:
+        keyed["config"] = {**settings["config"], "limit": None}
+    return hashlib.sha256(json.dumps(keyed, sort_keys=True).encode()).hexdigest()
 
 
 def claim_folder(
@@ -61,13 +73,13 @@ def claim_folder(
     old = read_settings(folder)
     if old is None:
         _refuse_foreign_files(folder)
-    elif old.get("key") != settings["key"]:
+    elif not _fits(old, settings):
         if not execution.overwrite:
             raise _other_settings(folder, old, settings)
         clear()
     elif not execution.resume and execution.shard[1] == 1:
         clear()
-    elif not by_items and old.get("digests") != settings["digests"]:
+    elif not by_items and _has_moved(old, settings):
         # Nobody can tell which part of a training a changed image touched.
         warning = f"The input of {printable(folder)} has changed: made again from the start."
         clear()
@@ -77,22 +89,55 @@ def claim_folder(
 
 
 def check_folder(
-    folder: Path, settings: Mapping[str, Any], execution: Execution, *, by_items: bool
+    folder: Path,
+    settings: Mapping[str, Any],
+    execution: Execution,
+    *,
+    by_items: bool,
+    progress: Progress,
 ) -> bool:
     """Whether finished items of `folder` would be kept; nothing is written (dry run).
+
+    Weights that have not been fetched are taken for those that the folder was made with.
 
     Raises:
         OtherSettings: it holds output of other settings, or files of somebody else.
     """
     old = read_settings(folder)
+    if not all(settings["weights"].values()):
+        progress.say("The weights of CLIP are not on this machine: they would be fetched.")
     if old is None:
         _refuse_foreign_files(folder)
-    elif old.get("key") == settings["key"]:
-        same_input = by_items or old.get("digests") == settings["digests"]
-        return execution.resume and same_input
-    elif not execution.overwrite:
-        raise _other_settings(folder, old, settings)
+        return False
+    known = old.get("weights", {})
+    weights = {name: sha or known.get(name, "") for name, sha in settings["weights"].items()}
+    settings = {**settings, "weights": weights}
+    if _fits(old, {**settings, "key": _key(settings)}):
+        return execution.resume and (by_items or not _has_moved(old, settings))
+    other = _other_settings(folder, old, settings)
+    if not execution.overwrite:
+        raise other
+    progress.say(f"Would be replaced: {other.cause}")
     return False
+
+
+def _fits(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether output of the settings `old` can be kept, and extended if a limit has been raised.
+
+    A lower limit does not fit: finished items would have to go.
+    """
+    before, after = _limit(old), _limit(new)
+    lowered = after is not None and (before is None or after < before)
+    return old.get("key") == new["key"] and not lowered
+
+
+def _has_moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return old.get("digests") != new["digests"] or _limit(old) != _limit(new)
+
+
+def _limit(settings: Mapping[str, Any]) -> int | None:
+    limit: int | None = settings.get("config", {}).get("limit")
+    return limit
 
 
 def joint_digest(digests: Mapping[str, str]) -> str:

@@ -108,14 +108,16 @@ class Report:
         folder, counts = manifest.path.parent, manifest.counts
         self._failures(manifest)
         self.document |= {"output": str(folder), "counts": counts, "complete": manifest.complete}
+        limit = manifest.data.get("config", {}).get("limit")
+        cut = f", --limit {limit}" if limit else ""
         if self.dry_run:
             left = counts["to_do"]
             self.document["complete"] = not left
             what = f"{left} of {counts['items']} items to do" if counts["items"] else "to do"
-            self.say(f"{folder}: {what if left else 'finished'}; nothing written.")
+            self.say(f"{folder}: {what if left else 'finished'}; nothing written{cut}.")
             return
         named = [_named(name, number) for name, number in counts.items() if number]
-        self.say(f"{folder}: {', '.join(named)}; {time.monotonic() - self.started:.1f} s.")
+        self.say(f"{folder}: {', '.join(named)}{cut}; {time.monotonic() - self.started:.1f} s.")
 
     def _failures(self, manifest: "Manifest") -> None:
         failed = manifest.counts.get("failed", 0)

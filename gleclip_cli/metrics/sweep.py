@@ -121,5 +121,5 @@ def sweep_of_train(run: RunDir, maps: Manifest) -> Manifest | None:
         }
         for made in (maps, of_train)
     )
-    current = swept.data["inputs"].get(of_train.name) == of_train.key
+    current = swept.data["digests"].get(of_train.name) == of_train.digest
     return swept if current and one == other else None

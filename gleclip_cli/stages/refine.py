@@ -17,7 +17,7 @@ from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.workers import over_images
-from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.refine.pseudo_mask import pseudo_mask, with_background
 from gleclip_cli.refine.steps import on_pixels, require_steps
 
@@ -53,7 +53,8 @@ def refine(
     image_ids = [image_id for image_id in listed if image_id in maps]
     if not image_ids:
         raise MissingInput(f"No image of {config.split} has maps.", "Run `gleclip gen-cam` again.")
-    source = _source_of_maps(cams) if "caa" in config.steps else None
+    fetch = not execution.dry_run
+    source = _source_of_maps(cams, fetch=fetch) if "caa" in config.steps else None
     require_steps(config)
     with open_stage(
         run,
@@ -65,7 +66,11 @@ def refine(
         execution=execution,
         progress=progress,
     ) as stage:
-        stage.note(labels=cams.data["config"].get("labels", "given"))
+        made_with = cams.data["config"]
+        stage.note(labels=made_with.get("labels", "given"))
+        if lost := len(listed) - len(image_ids):
+            why = f" (gen-cam --limit {made_with['limit']})" if made_with["limit"] else ""
+            stage.warn(f"Left out: {counted(lost, 'image')} without maps{why}.")
         todo = stage.todo({i: f"{maps[i]} {images[i]}" for i in image_ids})
         if todo and not stage.dry_run:
             device = str(pick_device(execution.device, progress))
@@ -77,18 +82,18 @@ def refine(
                     without_classes = refined()
                     files = _files(run, config.split, image_id)
                     stage.done(image_id, *files, without_classes=without_classes)
-        return stage.finish(without_maps=len(listed) - len(image_ids))
+        return stage.finish(without_maps=lost)
 
 
 def _files(run: RunDir, split: str, image_id: str) -> tuple[Path, Path]:
     return run.pseudo_mask(split, image_id), run.confidence(split, image_id)
 
 
-def _source_of_maps(manifest: Manifest) -> "MapSource":
+def _source_of_maps(manifest: Manifest, *, fetch: bool) -> "MapSource":
     # Only caa needs a model: without it, workers start in half the time and memory.
     from gleclip_cli.cam.spread import source_of_maps
 
-    return source_of_maps(manifest.data)
+    return source_of_maps(manifest.data, fetch=fetch)
 
 
 def _spreader(source: "MapSource", device: torch.device, threshold: float) -> "Spreader":

@@ -18,17 +18,21 @@ IDS = ["b", "a b", "Zwölf", "c", "d", "e", "f", "g"]
 
 
 class Heard(Silent):
-    """Keeps what a stage warns of."""
+    """Keeps what a stage says and warns of."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
 
 
 class Toy:
-    """Writes one map per id; `made` lists the ids of the last call, `heard` its warnings."""
+    """Writes one map per id; `made`, `heard`, `said`: ids, warnings, words of the last call."""
 
     ids = IDS
 
@@ -37,6 +41,7 @@ class Toy:
         self.folder = run.output("gen_cam", "train")
         self.made: list[str] = []
         self.heard: list[str] = []
+        self.said: list[str] = []
 
     def __call__(
         self,
@@ -51,7 +56,7 @@ class Toy:
         **execution: Any,
     ) -> Manifest:
         heard, self.made = Heard(), []
-        self.heard = heard.warnings
+        self.heard, self.said = heard.warnings, heard.said
         with open_stage(
             self.run,
             "gen_cam",

@@ -6,7 +6,7 @@ from typing import Any
 
 from gleclip_cli.artifacts.manifest import Manifest
 from gleclip_cli.artifacts.settings import differences, joint_digest, stage_settings
-from gleclip_cli.config import GenCamConfig
+from gleclip_cli.config import GenCamConfig, TrainSegConfig
 
 UPSTREAM = Manifest(
     "prepare_data", "k" * 64, {}, True, Path("manifest.json"), {"name": "", "digest": "d" * 64}
@@ -31,12 +31,18 @@ def test_the_key_follows_everything_that_changes_the_output() -> None:
     assert len(key) == 64
     others = [
         settings(GenCamConfig(flip=True)),
-        settings(GenCamConfig(limit=3)),
         settings(stage="refine"),
         settings(weights={"clip": "2"}),
         settings(upstream=replace(UPSTREAM, key="x")),
     ]
-    assert len({key, *(other["key"] for other in others)}) == 6
+    assert len({key, *(other["key"] for other in others)}) == 5
+
+
+def test_a_limit_decides_what_is_learned_and_nothing_else() -> None:
+    assert settings(GenCamConfig(limit=3))["key"] == settings()["key"]
+    assert settings(GenCamConfig(limit=3))["config"]["limit"] == 3
+    trained = [settings(TrainSegConfig(limit=n), stage="train_seg")["key"] for n in (None, 3)]
+    assert trained[0] != trained[1]
 
 
 def test_the_key_does_not_follow_the_content_of_the_input() -> None:

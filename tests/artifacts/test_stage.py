@@ -156,6 +156,31 @@ def test_fault_53_other_settings_are_refused_and_named(toy: Any) -> None:
     assert not list(toy.folder.glob(".*"))
 
 
+def test_a_raised_limit_extends_and_a_lowered_one_is_refused(
+    toy: Any, another_toy: Callable[[], Any]
+) -> None:
+    def limited(limit: int | None, **execution: Any) -> Any:
+        config = {"scales": (1.0,), "flip": False, "limit": limit}
+        return toy(toy.ids[:limit], config=config, **execution)
+
+    whole = another_toy()
+    digest = whole(config={"scales": (1.0,), "flip": False, "limit": None}).digest
+    first = limited(3)
+    assert first.complete
+    assert first.data["config"]["limit"] == 3
+    assert limited(8, dry_run=True).counts["to_do"] == 5
+    assert limited(8).data["config"]["limit"] == 8
+    assert toy.made == toy.ids[3:]
+    last = limited(None)  # the same images
+    assert toy.made == []
+    assert last.data["config"]["limit"] is None
+    assert (last.key, last.digest) == (first.key, digest)
+    for execution in ({}, {"dry_run": True}):
+        with pytest.raises(OtherSettings, match=r"other settings: limit null -> 3\."):
+            limited(3, **execution)
+    assert toy.content() == whole.content()
+
+
 def test_overwrite_replaces_everything(toy: Any, another_toy: Callable[[], Any]) -> None:
     toy([*toy.ids, "only before"])
     new = {"config": {"scales": (0.5,)}}
@@ -436,6 +461,32 @@ def train(run: RunDir, *, inputs: Any = (), **execution: Any) -> tuple[bool, Pat
         else:
             stage.finish()
     return finished, stage.folder
+
+
+def test_a_dry_run_takes_weights_that_are_not_here_for_the_same(toy: Any) -> None:
+    fetched = "The weights of CLIP are not on this machine: they would be fetched."
+    assert toy(weights={"clip": ""}, dry_run=True).counts["to_do"] == 8
+    toy(weights={"clip": "1", "texts": "2"})
+    unknown = {"clip": "", "texts": "2"}
+    assert toy(weights=unknown, dry_run=True).counts["to_do"] == 0
+    assert toy.said == [fetched]
+    with pytest.raises(OtherSettings, match=r"other settings: weight texts 2 -> 3\."):
+        toy(weights={"clip": "", "texts": "3"}, dry_run=True)
+    other = {"weights": unknown, "config": {"scales": ()}, "dry_run": True}
+    assert toy(**other, overwrite=True).counts["to_do"] == 8
+    assert [line.split(":")[0] for line in toy.said] == [fetched.split(":")[0], "Would be replaced"]
+
+
+def test_a_run_knows_that_it_was_opened(toy: Any) -> None:
+    toy(dry_run=True)
+    assert not toy.run.opened
+    with pytest.raises(KeyboardInterrupt):
+        toy(stop_at="b")
+    assert toy.run.opened
+    again = type(toy)(RunDir(toy.run.root))
+    with pytest.raises(OtherSettings):
+        again(config={"scales": ()})
+    assert not again.run.opened
 
 
 def test_a_stage_without_items_is_done_once(toy: Any) -> None:
