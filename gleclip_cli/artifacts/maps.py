@@ -26,6 +26,7 @@ __all__ = [
     "save_confidence",
     "save_jpeg",
     "save_label_image",
+    "save_picture",
 ]
 
 _ROUNDING = 1e-3
@@ -195,6 +196,11 @@ def save_jpeg(path: Path, image: NDArray[np.uint8], *, quality: int = 95) -> Non
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
     write_bytes(path, buffer.getvalue(), durable=False)
+
+
+def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write a picture (H, W, 3) as PNG."""
+    _save_png(path, Image.fromarray(image))
 
 
 def _save_png(path: Path, image: Image.Image) -> None:

@@ -7,10 +7,13 @@ import typer
 from gleclip_cli import __version__
 from gleclip_cli.cli.check import check
 from gleclip_cli.cli.evaluate import evaluate
+from gleclip_cli.cli.export import export
 from gleclip_cli.cli.gen_cam import gen_cam
 from gleclip_cli.cli.init import init
+from gleclip_cli.cli.picture import picture
 from gleclip_cli.cli.prepare_data import prepare_data
 from gleclip_cli.cli.refine import refine
+from gleclip_cli.cli.report import report
 from gleclip_cli.cli.reporting import Commands
 from gleclip_cli.cli.run import run
 from gleclip_cli.cli.train_cam import train_cam
@@ -50,5 +53,8 @@ app.command("refine")(refine)
 app.command("train-seg")(train_seg)
 app.command("evaluate")(evaluate)
 app.command("run")(run)
+app.command("report")(report)
+app.command("export")(export)
 app.command("check")(check)
 app.command("init")(init)
+app.command("picture")(picture)

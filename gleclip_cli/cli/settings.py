@@ -58,7 +58,7 @@ class Settings:
         tables = read_toml(file) if file else {}
         values = {**tables.get("all", {}), **tables.get("prepare-data", {}), **given}
         named = values.get("dataset") or context.params["dataset"]
-        run = RunDir(_folder(values.get("run"), named, report))
+        run = RunDir(run_folder(values.get("run"), named, report))
         held = None if command == "prepare-data" else _held_dataset(run)
         if held and named and held != named:
             raise UsageError(f"{run.root} holds {held}, not {named}.", "Name another --run.")
@@ -157,7 +157,8 @@ def _source(context: typer.Context, name: str) -> str:
     return source.name if source else ""
 
 
-def _folder(run: str | Path | None, dataset: str | None, report: Report) -> Path:
+def run_folder(run: str | Path | None, dataset: str | None, report: Report) -> Path:
+    """Return the folder of a run: as named, that of the data set, or the one used last."""
     if run:
         return Path(run)
     if dataset:

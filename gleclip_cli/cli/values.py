@@ -37,18 +37,18 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
 
 
 def _typed_tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    words = _words(name, value)
-    if Ellipsis not in kinds and len(words) != len(kinds):
+    parts = words(name, value)
+    if Ellipsis not in kinds and len(parts) != len(kinds):
         raise UsageError(f"--{dashed(name)} is {value!r}.", f"Give {len(kinds)} values.")
-    return tuple(_typed(name, word, kinds[0]) for word in words)
+    return tuple(_typed(name, word, kinds[0]) for word in parts)
 
 
-def _words(name: str, value: Any) -> list[Any]:
+def words(name: str, value: Any) -> list[Any]:
     """Split what the command line gives: `a,b`, or `i/n` for a shard; `none` is no word."""
     parts = list(value) if isinstance(value, (list, tuple)) else [value]
     separator = "/" if name == "shard" else ","
-    words = [w for p in parts for w in (p.split(separator) if isinstance(p, str) else [p])]
-    return [] if words in ([""], ["none"]) else words
+    split = [w for p in parts for w in (p.split(separator) if isinstance(p, str) else [p])]
+    return [] if split in ([""], ["none"]) else split
 
 
 def dashed(name: str) -> str:

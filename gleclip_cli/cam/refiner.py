@@ -1,0 +1,50 @@
+"""All steps of `refine` on the maps of one image, in order; knows no files."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from gleclip_cli.artifacts.maps import Cam
+from gleclip_cli.config import RefineConfig
+from gleclip_cli.refine.pseudo_mask import with_background
+from gleclip_cli.refine.steps import on_pixels
+
+if TYPE_CHECKING:
+    from gleclip_cli.cam.spread import MapSource
+
+
+class Refiner:
+    """Turns maps into scores; `source`: the model behind them, for a step that needs it."""
+
+    def __init__(
+        self, config: RefineConfig, device: torch.device, source: "MapSource | None" = None
+    ) -> None:
+        self._config, self._device = config, device
+        self._spread = None
+        if source is not None:
+            # Only caa needs a model: without it, workers start in half the time and memory.
+            from gleclip_cli.cam.spread import Spreader
+
+            self._spread = Spreader(source, device, threshold=config.caa_threshold)
+
+    def works_on(self, cam: Cam) -> bool:
+        """Whether a step is left to do: without one, the image is not needed."""
+        return bool(self._config.steps) and len(cam.class_ids) > 0
+
+    def __call__(self, cam: Cam, image: UInt8[ndarray, "H W 3"]) -> Float[ndarray, "k1 H W"]:
+        """Apply the steps on the grid, then background, then those on pixels.
+
+        Raises:
+            BadInput: a score is not finite.
+        """
+        if self._spread is not None:
+            cam = replace(cam, scores=self._spread(cam.scores, image))
+        return on_pixels(self.plain(cam), image, self._config, self._device)
+
+    def plain(self, cam: Cam) -> Float[ndarray, "k1 H W"]:
+        """Return the scores before any step, at the size of the image, background first."""
+        power, constant = self._config.bg_power, self._config.bg_threshold
+        return with_background(cam, power=power, constant=constant)
