@@ -3,7 +3,7 @@
 import zlib
 
 END_OF_JPEG = b"\xff\xd9"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _START_OF_JPEG = b"\xff\xd8"
 _START_OF_SCAN = 0xDA
 # Of the markers C0 to CF these three begin no frame: DHT, JPG, DAC.
@@ -19,9 +19,9 @@ def check_png(data: bytes) -> None:
     Raises:
         ValueError: a CRC is wrong, or chunks are missing.
     """
-    if not data.startswith(_PNG_SIGNATURE):
+    if not data.startswith(PNG_SIGNATURE):
         return
-    position, kind = len(_PNG_SIGNATURE), b""
+    position, kind = len(PNG_SIGNATURE), b""
     while kind != b"IEND":
         length = int.from_bytes(data[position : position + 4], "big")
         kind, end = data[position + 4 : position + 8], position + 8 + length

@@ -12,7 +12,14 @@ from PIL import Image
 from gleclip_cli.artifacts.arrays import load_arrays, save_arrays
 from gleclip_cli.artifacts.atomic import write_bytes
 from gleclip_cli.artifacts.labels import Labels, as_wide_as, label_dtype
-from gleclip_cli.artifacts.photos import load_image, open_picture, read_file, why_undecoded
+from gleclip_cli.artifacts.photos import (
+    MOST_PIXELS,
+    load_image,
+    open_picture,
+    read_file,
+    why_undecoded,
+)
+from gleclip_cli.artifacts.png import decode_labels
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput
 
@@ -155,6 +162,8 @@ def decode_mask(path: Path) -> tuple[str, Labels]:
     name = printable(path)
     data = read_file(path)
     try:
+        if plain := decode_labels(data, most_pixels=MOST_PIXELS):
+            return plain
         with open_picture(data) as picture:
             picture.load()
             mode, kind = picture.mode, picture.format

@@ -31,7 +31,7 @@ _SUFFIXES = {
     ".webp": "WEBP",
     ".ppm": "PPM",
 }
-_MOST_PIXELS = 89_478_485  # where Pillow begins to suspect a decompression bomb
+MOST_PIXELS = 89_478_485  # where Pillow begins to suspect a decompression bomb
 _MOST_BYTES = 2**31
 _ORIENTATION_TAG = 0x0112
 _BITS_PER_SAMPLE_TAG = 258
@@ -122,8 +122,8 @@ def open_picture(data: bytes) -> Image.Image:
     check_png(data)
     picture = Image.open(io.BytesIO(data), formats=_FORMATS)
     width, height = picture.size
-    if width * height > _MOST_PIXELS:
-        raise ValueError(f"{width} x {height} pixels are more than {_MOST_PIXELS}")
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{width} x {height} pixels are more than {MOST_PIXELS}")
     return picture
 
 

@@ -7,14 +7,13 @@ ignored, or the band of ignored pixels that VOC has around objects would spoil a
 """
 
 import math
-from itertools import product
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from gleclip_cli.artifacts.labels import Labels, ignore_index, label_dtype
-from gleclip_cli.metrics.confusion import Counts, refuse_others, size_fault
-from gleclip_cli.metrics.counting import count_bands, cut
+from gleclip_cli.artifacts.labels import Labels
+from gleclip_cli.metrics.confusion import Counts, size_fault
+from gleclip_cli.metrics.counting import count_bands, cut, in_words, mark_mixed
 
 
 def boundary_overlap(
@@ -28,26 +27,44 @@ def boundary_overlap(
     """Count the image `name`: int64 (C, 2), intersection and union of the bands of each class.
 
     `ratio`: width of the band as a share of the diagonal. Pixels to be ignored in the prediction
-    belong to no class.
+    belong to no class; nor do values that are none, which `confusion_of` refuses.
 
     Raises:
-        BadInput: the masks differ in size, or hold values that are no class.
+        BadInput: the masks differ in size.
     """
     if gt_mask.shape != pred_mask.shape:
         raise size_fault(pred_mask.shape, gt_mask.shape, name)
-    shape, dtype = gt_mask.shape, label_dtype(num_classes + 1)
-    true, made = np.empty(shape, dtype), np.empty(shape, dtype)
-    ignored = ignore_index(gt_mask), ignore_index(pred_mask)
-    flat = gt_mask.ravel(), pred_mask.ravel(), *ignored, num_classes, true.ravel(), made.ravel()
-    if not cut(*flat):
-        refuse_others(gt_mask, num_classes, f"true mask of {name}")
-        refuse_others(pred_mask, num_classes, f"predicted mask of {name}")
-    width = max(1, round(ratio * math.hypot(*shape)))
-    square = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-    around = np.empty((4, *shape), dtype)
-    for place, (labels, extreme) in enumerate(product((true, made), (cv2.erode, cv2.dilate))):
-        extreme(labels, square, dst=around[place])
+    # what is ignored, in either, is class C
+    true, made = np.empty(gt_mask.shape, gt_mask.dtype), np.empty(gt_mask.shape, gt_mask.dtype)
+    last = gt_mask.dtype.type(num_classes)
+    cut(gt_mask.ravel(), pred_mask.ravel(), last, true.ravel(), made.ravel())
+    bands = _bands(true, made, max(1, round(ratio * math.hypot(*true.shape))))
     counts = np.zeros((3, num_classes + 1), np.int64)
-    count_bands(true, made, around, width, counts)
+    count_bands(*in_words([true, made, bands.astype(true.dtype, copy=False)]), counts)
     of_true, of_made, both = counts[:, :num_classes]
     return np.stack([both, of_true + of_made - both], axis=-1)
+
+
+def _bands(true: Labels, made: Labels, width: int) -> NDArray[np.uint8]:
+    """Mark pixels that have another label, or no image, within `width`: 1 in `true`, 2 in `made`.
+
+    All classes at once: what an erosion takes from the mask of any of them. A window is of one
+    label if every square of four pixels in it is.
+    """
+    height, columns = true.shape
+    bands = np.full(true.shape, 3, np.uint8)
+    if min(height, columns) <= 2 * width:
+        return bands
+    mixed = np.zeros(true.shape, np.uint8)
+    mark_mixed(true, made, mixed[:-1, :-1])
+    near = mixed.ravel()
+    for step in (1, columns):  # what reaches over the end of a row lies in the outer band
+        size = 1
+        while size < 2 * width:
+            more = min(size, 2 * width - size)
+            near = near[: -more * step] | near[more * step :]
+            size += more
+    rows = height - 2 * width
+    inner = near[: rows * columns].reshape(rows, columns)[:, : columns - 2 * width]
+    bands[width : height - width, width : columns - width] = inner
+    return bands

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.labels import Labels, ignore_index, label_fault
 from gleclip_cli.errors import BadInput
-from gleclip_cli.metrics.counting import count_pairs
+from gleclip_cli.metrics.counting import count_pairs, in_words
 
 Counts = NDArray[np.int64]
 
@@ -34,7 +34,7 @@ def confusion_of(
         raise size_fault(pred_mask.shape, gt_mask.shape, name)
     table = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     ignored = ignore_index(gt_mask), ignore_index(pred_mask)
-    if not count_pairs(gt_mask.ravel(), pred_mask.ravel(), *ignored, table):
+    if gt_mask.size and not count_pairs(*in_words([gt_mask, pred_mask]), ignored, table):
         refuse_others(gt_mask, num_classes, f"true mask of {name}")
         refuse_others(pred_mask, num_classes, f"predicted mask of {name}")
     return table[:num_classes]

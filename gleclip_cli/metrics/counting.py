@@ -1,66 +1,123 @@
 """Compiled counting of pixels: each function walks once over the masks of an image.
 
-Masks hold class ids below C, and one value to be ignored. The functions that see them first return
-whether that is so.
+Neighbouring pixels are mostly alike, so masks are compared eight bytes at a time, and what repeats
+is counted once. Functions that return something tell whether masks hold class ids below C, and one
+value to be ignored, alone.
 """
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.compiled import kernel
 
 
-@kernel
-def count_pairs(gt: Any, pred: Any, gt_ignored: Any, pred_ignored: Any, table: Any) -> Any:
-    """Add flat masks to `table` (C + 1, C + 1); what is ignored counts as class C."""
-    classes, clean = table.shape[0] - 1, True
-    for i in range(gt.size):
-        true, made = gt[i], pred[i]
-        if true >= classes:
-            clean &= true == gt_ignored
-            true = classes
-        if made >= classes:
-            clean &= made == pred_ignored
-            made = classes
-        table[true, made] += 1
-    return clean
+def in_words(masks: list[Labels]) -> list[tuple[Labels, NDArray[np.uint64]]]:
+    """Return masks of one size as they are counted: flat, and their first bytes by eight.
 
-
-@kernel
-def cut(
-    gt: Any, pred: Any, gt_ignored: Any, pred_ignored: Any, classes: Any, true: Any, made: Any
-) -> Any:
-    """Fill `true` and `made` (flat, as `gt`): ignored is class C, in both where the truth is."""
-    clean = True
-    for i in range(gt.size):
-        one, other = gt[i], pred[i]
-        if one >= classes:
-            clean &= one == gt_ignored
-            one = classes
-        if other >= classes:
-            clean &= other == pred_ignored
-            other = classes
-        true[i], made[i] = one, classes if one == classes else other
-    return clean
-
-
-@kernel
-def count_bands(true: Any, made: Any, inner: Any, width: Any, counts: Any) -> None:
-    """Add to `counts` (3, C + 1) the pixels in the bands of true, made and both masks (H, W).
-
-    `inner` (4, H, W): lowest and highest label around each pixel of `true`, then of `made`; within
-    `width` pixels of the image's end every pixel is in a band.
+    Masks of different types have no words: then they are counted pixel by pixel.
     """
-    height, columns = true.shape
-    for y in range(height):
-        border = y < width or y >= height - width
-        for x in range(columns):
-            at_end = border or x < width or x >= columns - width
-            in_true = at_end or inner[0, y, x] != inner[1, y, x]
-            in_made = at_end or inner[2, y, x] != inner[3, y, x]
+    flat = [np.ascontiguousarray(mask).ravel() for mask in masks]
+    per_word = (
+        8 // flat[0].itemsize if len({mask.dtype for mask in flat}) == 1 else flat[0].size + 1
+    )
+    whole = flat[0].size // per_word * per_word
+    words = [mask[:whole].view(np.uint64) for mask in flat]
+    if not all(word.flags.aligned for word in words):
+        return in_words([mask.copy() for mask in flat])
+    return list(zip(flat, words, strict=True))
+
+
+@kernel
+def _add_pair(table: Any, true: Any, made: Any, count: Any, ignored: Any) -> Any:
+    classes, clean = table.shape[0] - 1, True
+    if true >= classes:
+        clean &= true == ignored[0]
+        true = classes
+    if made >= classes:
+        clean &= made == ignored[1]
+        made = classes
+    table[true, made] += count
+    return clean
+
+
+@kernel
+def count_pairs(gt: Any, pred: Any, ignored: Any, table: Any) -> Any:
+    """Add masks `in_words` to `table` (C + 1, C + 1); what is ignored counts as class C.
+
+    `ignored`: its values in both.
+    """
+    (true, true_words), (made, made_words) = gt, pred
+    size, start, clean = true_words.size, 0, True
+    per_word = 8 // true.itemsize
+    for i in range(1, size + 1):
+        if i == size or true_words[i] != true_words[start] or made_words[i] != made_words[start]:
+            for j in range(start * per_word, (start + 1) * per_word):
+                clean &= _add_pair(table, true[j], made[j], i - start, ignored)
+            start = i
+    for j in range(size * per_word, true.size):
+        clean &= _add_pair(table, true[j], made[j], 1, ignored)
+    return clean
+
+
+@kernel
+def cut(gt: Any, pred: Any, last: Any, true: Any, made: Any) -> None:
+    """Fill `true` and `made` with flat masks of values up to `last`, in both where `gt` has it."""
+    for i in range(gt.size):
+        true[i] = min(gt[i], last)
+        made[i] = last if gt[i] >= last else min(pred[i], last)
+
+
+@kernel
+def mark_mixed(true: Any, made: Any, mixed: Any) -> None:
+    """Fill `mixed` (H - 1, W - 1): squares of four pixels that differ, 1 in `true`, 2 in `made`."""
+    for y in range(mixed.shape[0]):
+        for x in range(mixed.shape[1]):
             one, other = true[y, x], made[y, x]
-            counts[0, one] += in_true
-            counts[1, other] += in_made
-            counts[2, one] += in_true and in_made and one == other
+            in_true = (
+                (one != true[y, x + 1]) | (one != true[y + 1, x]) | (one != true[y + 1, x + 1])
+            )
+            in_made = (
+                (other != made[y, x + 1])
+                | (other != made[y + 1, x])
+                | (other != made[y + 1, x + 1])
+            )
+            mixed[y, x] = np.uint8(in_true) | (np.uint8(in_made) << np.uint8(1))
+
+
+@kernel
+def _add_band(counts: Any, true: Any, made: Any, band: Any, count: Any) -> None:
+    counts[0, true] += count * (band & 1)
+    counts[1, made] += count * (band >> 1)
+    counts[2, true] += count if band == 3 and true == made else 0
+
+
+@kernel
+def count_bands(gt: Any, pred: Any, bands: Any, counts: Any) -> None:
+    """Add masks `in_words`, of values up to C, to `counts` (3, C + 1).
+
+    `bands`: 1 in the band of the first, 2 of the second, 3 of both.
+    """
+    (true, true_words), (made, made_words), (band, band_words) = gt, pred, bands
+    size, start = true_words.size, 0
+    per_word = 8 // true.itemsize
+    for i in range(1, size + 1):
+        if (
+            i == size
+            or band_words[i] != band_words[start]
+            or (
+                band_words[i] != 0
+                and (true_words[i] != true_words[start] or made_words[i] != made_words[start])
+            )
+        ):
+            if band_words[start] != 0:
+                for j in range(start * per_word, (start + 1) * per_word):
+                    _add_band(counts, true[j], made[j], band[j], i - start)
+            start = i
+    for j in range(size * per_word, true.size):
+        _add_band(counts, true[j], made[j], band[j], 1)
 
 
 @kernel

@@ -89,9 +89,7 @@ def test_contours_matter_where_areas_do_not() -> None:
     assert (hits, union) == (0, 4 * 59 + 4 * 57)
 
 
-def test_another_size_or_class_is_an_error() -> None:
+def test_another_size_is_an_error() -> None:
     mask = np.zeros((4, 4), np.uint8)
     with pytest.raises(BadInput, match="cow has 4 x 2 pixels, the true mask 4 x 4"):
         boundary_overlap(mask, mask[:, :2], 2, name="cow")
-    with pytest.raises(BadInput, match="predicted mask of cow holds 7"):
-        boundary_overlap(mask, mask + np.uint8(7), 2, name="cow")
