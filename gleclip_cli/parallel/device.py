@@ -50,6 +50,11 @@ def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[o
 
     Half precision on a CPU is slower, not faster.
     """
-    if precision not in _HALF or device.type != "cuda":
+    return half_precision(precision if device.type == "cuda" else "fp32", device)
+
+
+def half_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context that computes in `fp32`, `bf16` or `fp16` on any device, fast or not."""
+    if precision not in _HALF:
         return nullcontext()
     return torch.autocast(device.type, dtype=_HALF[precision])

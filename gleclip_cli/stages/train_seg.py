@@ -29,9 +29,11 @@ from gleclip_cli.seg.network import (
     warnings_of,
 )
 from gleclip_cli.seg.predict import predict_logits
-from gleclip_cli.training.loop import Batches, Recipe, Trainer, fit
+from gleclip_cli.training.loop import Batches, fit
 from gleclip_cli.training.output import BadImages, monitor, open_training
+from gleclip_cli.training.recipe import Recipe
 from gleclip_cli.training.source import Drawing, batch_source
+from gleclip_cli.training.trainer import Trainer
 
 _MONITORED = 50
 """Images of the validation split scored once at the end; `evaluate` scores them all."""

@@ -24,7 +24,8 @@ from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.texts import text_embeddings
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.training.batches import Batch
-from gleclip_cli.training.loop import Recipe, Trainer
+from gleclip_cli.training.recipe import Recipe
+from gleclip_cli.training.trainer import Trainer
 
 STEPS = int(os.environ.get("GLECLIP_BENCH_STEPS", "50"))
 SETTLED = 5  # steps after which nothing new should be needed
@@ -62,8 +63,10 @@ def test_a_full_size_step_fits_and_stays_as_it_is() -> None:
     for step in range(STEPS):
         made = batch(step, classes)
         started = time.perf_counter()
+        trainer.begin()
         loss, _ = trainer.loss(made)
         trainer.learn(loss)
+        trainer.update()
         trainer.step += 1
         seconds.append(time.perf_counter() - started)
         peaks.append(peak_mib())

@@ -28,7 +28,8 @@ from gleclip_cli.progress import Silent
 from gleclip_cli.stages import train_cam as module
 from gleclip_cli.stages.gen_cam import gen_cam
 from gleclip_cli.stages.train_cam import train_cam
-from gleclip_cli.training.loop import Trainer, fit
+from gleclip_cli.training.loop import fit
+from gleclip_cli.training.trainer import Trainer
 
 CPU = Execution(device="cpu")
 TAGS = {

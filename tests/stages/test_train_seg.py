@@ -30,7 +30,8 @@ from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.stages import train_seg as module
 from gleclip_cli.stages.evaluate import evaluate
 from gleclip_cli.stages.train_seg import train_seg
-from gleclip_cli.training.loop import Trainer, fit
+from gleclip_cli.training.loop import fit
+from gleclip_cli.training.trainer import Trainer
 
 CPU = Execution(device="cpu")
 SPLITS = {"train": ["a boat", "b", "c", "d", "e", "Zwölf"], "val": ["v", "w"]}

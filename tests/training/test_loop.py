@@ -20,7 +20,9 @@ from gleclip_cli.seg.deeplabv2 import deeplabv2_small
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.training.batches import AugmentedBatches, Batch, Order
 from gleclip_cli.training.cached import CachedBatches
-from gleclip_cli.training.loop import Batches, Recipe, Trainer, fit, resume
+from gleclip_cli.training.loop import Batches, fit, resume
+from gleclip_cli.training.recipe import Recipe
+from gleclip_cli.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 IDS = [f"{i:02}" for i in range(12)]
