@@ -101,7 +101,10 @@ def _python(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_commands_stand_in_pipeline_order() -> None:
     group: Any = typer.main.get_command(app)
-    assert list(group.commands) == [*STAGE_CONFIGS, "run", "check", "init", "picture"]
+    assert list(group.commands) == [
+        *STAGE_CONFIGS,
+        *("run", "report", "export", "check", "init", "picture"),
+    ]
 
 
 @pytest.mark.parametrize("command", STAGE_CONFIGS)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gleclip_cli.config.evaluate import EvaluateConfig
 from gleclip_cli.config.execution import Execution
+from gleclip_cli.config.export import ExportConfig
 from gleclip_cli.config.gen_cam import CAM_METHODS, GenCamConfig
 from gleclip_cli.config.predict import OVERLAYS, PredictConfig
 from gleclip_cli.config.prepare_data import DATASETS, PrepareDataConfig
@@ -44,6 +45,7 @@ __all__ = [
     "TRAINAUG",
     "EvaluateConfig",
     "Execution",
+    "ExportConfig",
     "GenCamConfig",
     "PredictConfig",
     "PrepareDataConfig",

@@ -1,0 +1,1 @@
+"""Hands masks, maps and networks to other programs."""
