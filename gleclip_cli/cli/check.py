@@ -17,6 +17,7 @@ def check(
     dataset: options.DatasetOption = None,
     data: options.DataOption = "",
     classes: options.ClassesOption = "",
+    masks: options.MasksOption = "",
     limit: options.LimitOption = None,
     workers: options.WorkersOption = 0,
     quiet: options.QuietOption = False,
@@ -31,7 +32,9 @@ def check(
         from gleclip_cli.tools.check import check as inspect
 
         dataset = dataset or _layout(data, report)
-        config = PrepareDataConfig(dataset=dataset, data=data, classes=classes, limit=limit)
+        config = PrepareDataConfig(
+            dataset=dataset, data=data, classes=classes, masks=masks, limit=limit
+        )
         index = inspect(config, workers=workers, progress=report)
         report.document["dataset"] = dataset
         report.findings(index)
@@ -58,7 +61,7 @@ def _layout(data: str, progress: Progress) -> str:
 def _remedy(config: PrepareDataConfig, *, leave_out: bool) -> str:
     if not leave_out:
         return "Mend them: some concern the whole, so leaving images out does not help."
-    given = {"dataset": config.dataset, "data": config.data, "classes": config.classes}
+    given = {name: getattr(config, name) for name in ("dataset", "data", "classes", "masks")}
     words = [f"--{name} {shlex.quote(value)}" for name, value in given.items() if value]
     command = f"gleclip prepare-data {' '.join(words)} --on-bad skip"
     return f"Mend them, or leave the images out: `{command}`."

@@ -35,6 +35,14 @@ ClassesOption = Annotated[
         help="Classes, prompts and background words in place of the data set's own.",
     ),
 ]
+MasksOption = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|DIR",
+        help="Masks made or corrected elsewhere, in place of a picture's own: CVAT's .zip, COCO's "
+        "or Label Studio's .json, a folder of labelme's .json or of PNGs.",
+    ),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(

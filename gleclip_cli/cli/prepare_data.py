@@ -18,6 +18,7 @@ def prepare_data(
     dataset: options.DatasetOption = DEFAULTS.dataset,
     data: options.DataOption = DEFAULTS.data,
     classes: options.ClassesOption = DEFAULTS.classes,
+    masks: options.MasksOption = DEFAULTS.masks,
     download: Annotated[
         bool,
         typer.Option("--download", help="Fetch what is missing in --data: voc with SBD, coco."),

@@ -11,12 +11,14 @@ DATASETS = ("scenes", "voc", "coco", "folder")
 class PrepareDataConfig:
     """Where the data set is, or how many scenes to draw.
 
-    `classes` is a class table (TOML) to use in place of the data set's own.
+    `classes` is a class table (TOML) to use in place of the data set's own; `masks` a file or
+    folder of masks that were made or corrected elsewhere.
     """
 
     dataset: str = "scenes"
     data: str = ""
     classes: str = ""
+    masks: str = ""
     train_images: int = 600
     val_images: int = 200
     seed: int = 0

@@ -13,7 +13,9 @@ from urllib.parse import unquote
 
 from gleclip_cli.artifacts.lines import sha256_of
 from gleclip_cli.artifacts.run_dir import printable, safe_name
+from gleclip_cli.config import PrepareDataConfig
 from gleclip_cli.datasets.integrity import Drawing, Picture, Problem
+from gleclip_cli.datasets.readers import read_source
 from gleclip_cli.datasets.source import Source
 from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.errors import BadInput
@@ -27,14 +29,27 @@ _FOLDER = Path("given")
 _FORMS = "Name CVAT's .zip, COCO's or Label Studio's .json, or a folder of labelme's or of PNGs."
 
 
-def with_given_masks(source: Source, path: Path) -> Source:
-    """Give pictures the masks that `path` holds for them; the others keep their own.
+def read_with_masks(config: PrepareDataConfig) -> Source:
+    """Read a data set, with the masks that were given for it.
+
+    Raises:
+        BadInput: as `read_source` and `with_given_masks`.
+        UsageError: as `read_source`.
+    """
+    return with_given_masks(read_source(config), config.masks)
+
+
+def with_given_masks(source: Source, masks: str) -> Source:
+    """Give pictures the masks that `masks`, if named, holds for them; the others keep their own.
 
     A data set without a split val gets one: the pictures that have such a mask.
 
     Raises:
         BadInput: no such file, one in no known form, or one that names no picture of the data set.
     """
+    if not masks:
+        return source
+    path = Path(masks).expanduser()
     found, problems = _read(path, source.vocabulary)
     ids = [picture.image_id for picture in source.pictures]
     matched, stray = _match(found, ids)

@@ -15,13 +15,13 @@ from gleclip_cli.artifacts.tables import save_prepared
 from gleclip_cli.artifacts.verified import Verified
 from gleclip_cli.config import Execution, PrepareDataConfig
 from gleclip_cli.datasets.integrity import Problem, as_error
-from gleclip_cli.datasets.readers import read_source
 from gleclip_cli.datasets.scenes import draw_scene, scene_id
 from gleclip_cli.datasets.source import DataIndex, Source, verify
 from gleclip_cli.datasets.voc.reader import read_voc
 from gleclip_cli.datasets.voc.writer import write_image, write_list
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import BadInput, UsageError
+from gleclip_cli.interop.given import read_with_masks, with_given_masks
 from gleclip_cli.progress import SILENT, Progress, counted
 
 STOP_ON_BAD = Execution(on_bad="stop")
@@ -61,7 +61,7 @@ def _prepare_files(
             f"The data {printable(data)} lie inside the run {printable(run.root)}.",
             "Name another folder with --run.",
         )
-    source = read_source(config)
+    source = read_with_masks(config)
     with open_stage(
         run,
         "prepare_data",
@@ -122,7 +122,7 @@ def _prepare_scenes(
             write_list(root, split, [name for name, (of, _) in scenes.items() if of == split])
             for split in sizes
         ]
-        source = read_voc(root, vocabulary)
+        source = with_given_masks(read_voc(root, vocabulary), config.masks)
         index = _verified(run, source, execution, progress)
         if index.problems:
             raise as_error(index.problems, root)

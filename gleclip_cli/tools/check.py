@@ -1,9 +1,9 @@
 """Opens every file of a data set and tells all its faults; writes nothing."""
 
 from gleclip_cli.config import PrepareDataConfig
-from gleclip_cli.datasets.readers import read_source
 from gleclip_cli.datasets.source import DataIndex, verify
 from gleclip_cli.errors import UsageError
+from gleclip_cli.interop.given import read_with_masks
 from gleclip_cli.progress import SILENT, Progress
 
 
@@ -16,4 +16,4 @@ def check(config: PrepareDataConfig, *, workers: int = 0, progress: Progress = S
     """
     if config.dataset == "scenes":
         raise UsageError("Scenes are drawn, not read.", "Name your data set with --dataset.")
-    return verify(read_source(config), workers=workers, progress=progress)
+    return verify(read_with_masks(config), workers=workers, progress=progress)

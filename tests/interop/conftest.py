@@ -44,7 +44,7 @@ def back(vocabulary: Vocabulary) -> Callable[[list[Masked], Path], dict[str, np.
         ids = sorted(masked.image_id for masked in masks)
         pictures = [Picture(m.image_id, m.image, {"train": None}) for m in masks]
         source = Source(path.parent, vocabulary, {"train": ids}, {}, pictures)
-        given = with_given_masks(source, path)
+        given = with_given_masks(source, str(path))
         assert not given.problems
         assert all(set(picture.masks) <= {"train", "val"} for picture in given.pictures)
         drawn = {p.image_id: p.masks["train"] for p in given.pictures}

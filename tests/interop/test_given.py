@@ -37,7 +37,7 @@ def masks_of(given: Source, split: str = "train") -> dict[str, str]:
 def test_names_are_paths_or_files_of_a_run_or_bare(vocabulary: Vocabulary, tmp_path: Path) -> None:
     folder = pngs(tmp_path / "m", "farm/1", "farm%2F2", "c", "x/d", "stranger", "two")
     ids = ("farm/1", "farm/2", "deep/c", "d", "rest", "p/two", "q/two")
-    given = with_given_masks(source(vocabulary, *ids), folder)
+    given = with_given_masks(source(vocabulary, *ids), str(folder))
     assert masks_of(given) == {
         "farm/1": "1.png",
         "farm/2": "farm%2F2.png",
@@ -57,10 +57,10 @@ def test_names_are_paths_or_files_of_a_run_or_bare(vocabulary: Vocabulary, tmp_p
 
 def test_without_val_the_masked_pictures_are_val(vocabulary: Vocabulary, tmp_path: Path) -> None:
     folder = pngs(tmp_path / "m", "b")
-    given = with_given_masks(source(vocabulary, "a", "b"), folder)
+    given = with_given_masks(source(vocabulary, "a", "b"), str(folder))
     assert given.splits == {"train": ["a", "b"], "val": ["b"]}
     assert masks_of(given, "val") == {"a": "", "b": "b.png"}
-    kept = with_given_masks(source(vocabulary, "a", "b", val=True), folder)
+    kept = with_given_masks(source(vocabulary, "a", "b", val=True), str(folder))
     assert kept.splits["val"] == ["a", "b"]
     assert masks_of(kept, "val") == {"a": "own.png", "b": "b.png"}
 
@@ -70,7 +70,7 @@ def test_another_content_is_kept_in_another_file(vocabulary: Vocabulary, tmp_pat
     for value in (1, 2):
         picture = Masked("a", Path("a.jpg"), (4, 4), np.full((4, 4), value, np.uint8))
         write_labelme(tmp_path / "m", tmp_path / "m", [picture], vocabulary, simplify=0)
-        (given,) = with_given_masks(source(vocabulary, "a"), tmp_path / "m").pictures
+        (given,) = with_given_masks(source(vocabulary, "a"), str(tmp_path / "m")).pictures
         mask = given.masks["train"]
         assert isinstance(mask, Drawing)
         assert (mask.draw() == value).all()
@@ -81,8 +81,8 @@ def test_another_content_is_kept_in_another_file(vocabulary: Vocabulary, tmp_pat
 def test_what_holds_no_masks_is_refused(vocabulary: Vocabulary, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("nothing")
     with pytest.raises(BadInput, match="does not exist"):
-        with_given_masks(source(vocabulary, "a"), tmp_path / "b")
+        with_given_masks(source(vocabulary, "a"), str(tmp_path / "b"))
     with pytest.raises(BadInput, match="in no form"):
-        with_given_masks(source(vocabulary, "a"), tmp_path / "a.txt")
+        with_given_masks(source(vocabulary, "a"), str(tmp_path / "a.txt"))
     with pytest.raises(BadInput, match="no mask of a picture of data, but for example z"):
-        with_given_masks(source(vocabulary, "a"), pngs(tmp_path / "m", "z"))
+        with_given_masks(source(vocabulary, "a"), str(pngs(tmp_path / "m", "z")))
