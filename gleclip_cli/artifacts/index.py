@@ -6,7 +6,7 @@ Every shard appends to its own `index.<i>-of-<n>.jsonl`; the last one merges the
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,8 +92,13 @@ class Index:
         known = {*read_entries(index_files(self.folder)), *self.failures()}
         return known.issuperset(self.item_ids)
 
-    def sort_out(self, fingerprints: Mapping[str, str]) -> tuple[set[str], set[str], set[str]]:
-        """Own items whose input has changed, whose files are damaged, and that are not done."""
+    def sort_out(
+        self, fingerprints: Mapping[str, str], *, spent: Collection[str] = ()
+    ) -> tuple[set[str], set[str], set[str]]:
+        """Own items whose input has changed, whose files are damaged, and that are not done.
+
+        `spent`: items whose files may be gone.
+        """
         changed, damaged, missing = set(), set(), set()
         for image_id in self.own_ids():
             entry = self._entries.get(image_id)
@@ -101,7 +106,7 @@ class Index:
                 missing.add(image_id)
             elif entry.fingerprint != fingerprints.get(image_id, ""):
                 changed.add(image_id)
-            elif not entry.intact(self.folder):
+            elif image_id not in spent and not entry.intact(self.folder):
                 damaged.add(image_id)
         return changed, damaged, missing
 

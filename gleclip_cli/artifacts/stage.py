@@ -7,7 +7,7 @@ whole to `Stage.finish`.
 
 import operator
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -134,11 +134,14 @@ class Stage:
         self.finished = keep and (self.folder / MANIFEST_FILE).exists()
         self.index.read(keep=keep)
 
-    def todo(self, fingerprints: Mapping[str, str] | None = None) -> list[str]:
+    def todo(
+        self, fingerprints: Mapping[str, str] | None = None, *, spent: Collection[str] = ()
+    ) -> list[str]:
         """Items of this shard that are not done, in the order of `item_ids`.
 
         `fingerprints`: item -> hash of what it is made from; an item whose hash has changed is
-        done again. Without them, any change in an input of the stage repeats every item.
+        done again. Without them, any change in an input of the stage repeats every item. `spent`:
+        items whose files may be gone, because nobody needs them any more.
 
         Raises:
             EnvironmentFault: the file system has no room for that many files.
@@ -147,7 +150,7 @@ class Stage:
         if fingerprints is None:
             fingerprints = dict.fromkeys(own, self._input_digest)
         self._fingerprints = fingerprints
-        changed, damaged, missing = self.index.sort_out(fingerprints)
+        changed, damaged, missing = self.index.sort_out(fingerprints, spent=spent)
         for image_ids, why in ((changed, "their input has changed"), (damaged, "of damage")):
             if image_ids:
                 self.warn(f"Made again, because {why}: {counted(len(image_ids), 'item')}.")
@@ -178,6 +181,12 @@ class Stage:
             self._fail(image_id, path, fault)
         else:
             self.index.mend(image_id)
+
+    def begun(self) -> Manifest:
+        """Describe an output while it is made, for a stage that works on it at the same time."""
+        settings = dict(self._settings)
+        stage, key = settings["stage"], settings["key"]
+        return Manifest(stage, key, {}, False, self.folder / MANIFEST_FILE, settings)
 
     def done(self, image_id: str, *paths: Path, **facts: int) -> None:
         """Record a finished item and its files; `facts` are summed into the manifest's counts."""

@@ -56,7 +56,7 @@ def picture(
         from gleclip_cli.tools.picture import picture as draw
 
         drawn = draw(
-            [RunDir(run_folder(folder, None, report)) for folder in run or [""]],
+            [RunDir(folder) for folder in run or [run_folder(None, None, report)]],
             out,
             split=split,
             columns=words("columns", columns or []),

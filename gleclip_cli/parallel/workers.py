@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -22,24 +22,27 @@ _AHEAD = 2
 
 
 def over_images(
-    build: Build, arguments: tuple[Any, ...], image_ids: Sequence[str], *, workers: int
+    build: Build, arguments: tuple[Any, ...], image_ids: Iterable[str], *, workers: int
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield every id in order, with a function that returns its result or raises its error.
 
     `build(*arguments)` makes the work on one id, once per process; with `workers` above 0 both
-    must be picklable, with 0 the work is done when the result is asked for. Asking raises what
+    must be picklable, with 0 the work is done when the result is asked for, and ids are taken one
+    by one as they come. Asking raises what
     the work raised, with a note of the id, or BadInput when the worker died on this image, twice.
     """
-    if not image_ids:
-        return
     if workers == 0:
-        work = build(*arguments)
+        work: Work | None = None
         for image_id in image_ids:
+            work = work or build(*arguments)
             yield image_id, partial(_named, work, image_id)
         return
-    pool = _Pool(build, arguments, min(workers, len(image_ids)))
+    listed = list(image_ids)
+    if not listed:
+        return
+    pool = _Pool(build, arguments, min(workers, len(listed)))
     try:
-        yield from pool.results(image_ids)
+        yield from pool.results(listed)
     finally:
         pool.close()
 

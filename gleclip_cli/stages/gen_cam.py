@@ -1,8 +1,8 @@
 """Images and image-level labels become class activation maps."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from math import prod
@@ -19,10 +19,10 @@ from gleclip_cli.cam.build import fitting, load_gleclip
 from gleclip_cli.cam.method import CamMethod, Views, trained, training_free
 from gleclip_cli.cam.texts import remembered, wording_of
 from gleclip_cli.config import Execution, GenCamConfig
-from gleclip_cli.datasets.vocabulary import load_vocabulary
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import EnvironmentFault
 from gleclip_cli.model.clip import build_clip
-from gleclip_cli.model.weights import find_clip
+from gleclip_cli.model.weights import ClipSource, find_clip
 from gleclip_cli.parallel.batches import Buckets, prefetched
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.threads import picture_threads
@@ -61,6 +61,16 @@ def gen_cam(
         OtherSettings: the folder holds CAMs made with other settings.
         EnvironmentFault: weights, device or memory cannot be had.
     """
+    with open_cams(run, config, execution=execution, progress=progress) as cams:
+        deque(cams.made(), maxlen=0)
+        return cams.stage.finish()
+
+
+@contextmanager
+def open_cams(
+    run: RunDir, config: GenCamConfig, *, execution: Execution, progress: Progress
+) -> Iterator["Cams"]:
+    """Open the maps of a split for writing; raises what `gen_cam` does."""
     inputs = [require(run, "prepare_data", allow_partial=execution.allow_partial)]
     data = load_prepared(run)
     vocabulary = load_vocabulary(data.vocabulary)
@@ -86,25 +96,54 @@ def gen_cam(
         # a model trained anew on changed pictures has the same settings
         model = inputs[1].digest if config.method == "gle-clip" else ""
         images = data.fingerprints(config.split)
-        todo = stage.todo({i: f"{model} {images[i]}".lstrip() for i in images})
-        if todo and not stage.dry_run:
-            device = pick_device(execution.device, progress)
-            if config.precision != "fp32" and device.type != "cuda":
-                progress.say(f"{config.precision} is for CUDA: computing in fp32.")
-            if config.method == "gle-clip":
-                method = trained(config, load_gleclip(run, device))
-            else:
-                clip = build_clip(source).to(device)
-                method = training_free(config, clip, vocabulary, embed=remembered(run, source))
-            for warning in method.clip.warnings:
-                stage.warn(warning)
-            labels = data.labels(config.split)
-            if config.labels == "none":
-                everything = list(range(1, len(vocabulary.class_names)))
-                labels = dict.fromkeys(labels, everything)
-            written = _write_cams(stage, run, data, method, config, labels, todo, execution.workers)
-            deque(progress.each(written, total=len(todo), label="gen-cam"), maxlen=0)
-        return stage.finish()
+        fingerprints = {i: f"{model} {images[i]}".lstrip() for i in images}
+        yield Cams(stage, run, config, data, vocabulary, source, fingerprints, execution, progress)
+
+
+@dataclass(frozen=True)
+class Cams:
+    """The maps of a split while they are made."""
+
+    stage: Stage
+    run: RunDir
+    config: GenCamConfig
+    data: PreparedData
+    vocabulary: Vocabulary
+    source: ClipSource
+    fingerprints: Mapping[str, str]
+    execution: Execution
+    progress: Progress
+
+    def made(self, *, spent: Collection[str] = ()) -> Iterator[str]:
+        """Yield the id of every image that was left, once its map is written or has failed.
+
+        `spent`: images whose finished maps nobody needs any more, so that they may be gone.
+        """
+        todo = self.stage.todo(self.fingerprints, spent=spent)
+        if not todo or self.stage.dry_run:
+            return
+        labels = self.data.labels(self.config.split)
+        if self.config.labels == "none":
+            everything = list(range(1, len(self.vocabulary.class_names)))
+            labels = dict.fromkeys(labels, everything)
+        workers = self.execution.workers
+        written = _write_cams(
+            self.stage, self.run, self.data, self._method(), self.config, labels, todo, workers
+        )
+        yield from self.progress.each(written, total=len(todo), label="gen-cam")
+
+    def _method(self) -> CamMethod:
+        config, device = self.config, pick_device(self.execution.device, self.progress)
+        if config.precision != "fp32" and device.type != "cuda":
+            self.progress.say(f"{config.precision} is for CUDA: computing in fp32.")
+        if config.method == "gle-clip":
+            method = trained(config, load_gleclip(self.run, device))
+        else:
+            clip, embed = build_clip(self.source).to(device), remembered(self.run, self.source)
+            method = training_free(config, clip, self.vocabulary, embed=embed)
+        for warning in method.clip.warnings:
+            self.stage.warn(warning)
+        return method
 
 
 def _write_cams(

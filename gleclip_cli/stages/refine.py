@@ -1,6 +1,9 @@
 """Activation maps become pseudo masks with a confidence per pixel."""
 
-from dataclasses import replace
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,19 +13,20 @@ from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.maps import Cam, load_cam, save_confidence, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
-from gleclip_cli.artifacts.stage import Manifest, open_stage, require
+from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
 from gleclip_cli.artifacts.tables import load_prepared
+from gleclip_cli.cam.refiner import Refiner
 from gleclip_cli.config import Execution, RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.workers import over_images
 from gleclip_cli.progress import SILENT, Progress, counted
-from gleclip_cli.refine.pseudo_mask import pseudo_mask, with_background
-from gleclip_cli.refine.steps import on_pixels, require_steps
+from gleclip_cli.refine.pseudo_mask import pseudo_mask
+from gleclip_cli.refine.steps import require_steps
 
 if TYPE_CHECKING:
-    from gleclip_cli.cam.spread import MapSource, Spreader
+    from gleclip_cli.cam.spread import MapSource
 
 
 def refine(
@@ -44,15 +48,42 @@ def refine(
         OtherSettings: the folder holds masks made with other settings, or `caa` finds other
             weights than those of the maps.
     """
-    partial = execution.allow_partial
-    prepared = require(run, "prepare_data", allow_partial=partial)
-    cams = require(run, "gen_cam", config.split, allow_partial=partial)
+    cams = require(run, "gen_cam", config.split, allow_partial=execution.allow_partial)
     data = load_prepared(run)
     listed = data.image_ids(config.split)[: config.limit]
-    maps, images = cams.fingerprints(), data.fingerprints(config.split)
+    maps = cams.fingerprints()
     image_ids = [image_id for image_id in listed if image_id in maps]
     if not image_ids:
         raise MissingInput(f"No image of {config.split} has maps.", "Run `gleclip gen-cam` again.")
+    if not cams.data.get("kept", True):
+        _refuse_spent_maps(run, config, cams, image_ids, execution)
+    with open_masks(run, config, cams, image_ids, execution=execution, progress=progress) as masks:
+        if lost := len(listed) - len(image_ids):
+            limit = cams.data["config"]["limit"]
+            why = f" (gen-cam --limit {limit})" if limit else ""
+            masks.stage.warn(f"Left out: {counted(lost, 'image')} without maps{why}.")
+        todo = masks.todo
+        if todo and not masks.stage.dry_run:
+            made = masks.made(todo, workers=execution.workers)
+            deque(progress.each(made, total=len(todo), label="refine"), maxlen=0)
+        return masks.stage.finish(without_maps=lost)
+
+
+@contextmanager
+def open_masks(
+    run: RunDir,
+    config: RefineConfig,
+    cams: Manifest,
+    image_ids: Sequence[str],
+    *,
+    execution: Execution,
+    progress: Progress,
+) -> Iterator["Masks"]:
+    """Open the pseudo masks of these images for writing; raises what `refine` does.
+
+    `cams`: the maps, which may be in the making.
+    """
+    prepared = require(run, "prepare_data", allow_partial=execution.allow_partial)
     fetch = not execution.dry_run
     source = _source_of_maps(cams, fetch=fetch) if "caa" in config.steps else None
     require_steps(config)
@@ -66,23 +97,52 @@ def refine(
         execution=execution,
         progress=progress,
     ) as stage:
-        made_with = cams.data["config"]
-        stage.note(labels=made_with.get("labels", "given"))
-        if lost := len(listed) - len(image_ids):
-            why = f" (gen-cam --limit {made_with['limit']})" if made_with["limit"] else ""
-            stage.warn(f"Left out: {counted(lost, 'image')} without maps{why}.")
-        todo = stage.todo({i: f"{maps[i]} {images[i]}" for i in image_ids})
+        stage.note(labels=cams.data["config"].get("labels", "given"))
+        maps, images = cams.fingerprints(), load_prepared(run).fingerprints(config.split)
+        made_from = {i: f"{maps.get(i, '')} {images[i]}" for i in image_ids}
+        todo = stage.todo(made_from)
+        device = ""
         if todo and not stage.dry_run:
             device = str(pick_device(execution.device, progress))
             stage.note(device=device)
-            setup = (run, config, device, source)
-            results = over_images(_Refiner, setup, todo, workers=execution.workers)
-            for image_id, refined in progress.each(results, total=len(todo), label="refine"):
-                with stage.item(image_id, run.cam(config.split, image_id)):
-                    without_classes = refined()
-                    files = _files(run, config.split, image_id)
-                    stage.done(image_id, *files, without_classes=without_classes)
-        return stage.finish(without_maps=lost)
+        yield Masks(stage, todo, made_from, run, config, device, source)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The pseudo masks of a split while they are made; `todo`: images that are left."""
+
+    stage: Stage
+    todo: list[str]
+    made_from: dict[str, str]
+    run: RunDir
+    config: RefineConfig
+    device: str
+    source: "MapSource | None"
+
+    def made(self, image_ids: Iterable[str], *, workers: int = 0) -> Iterator[str]:
+        """Yield every id once its mask and confidence are written or have failed."""
+        split, setup = self.config.split, (self.run, self.config, self.device, self.source)
+        for image_id, refined in over_images(_Refiner, setup, image_ids, workers=workers):
+            with self.stage.item(image_id, self.run.cam(split, image_id)):
+                without_classes = refined()
+                files = _files(self.run, split, image_id)
+                self.stage.done(image_id, *files, without_classes=without_classes)
+            yield image_id
+
+
+def _refuse_spent_maps(
+    run: RunDir, config: RefineConfig, cams: Manifest, image_ids: list[str], execution: Execution
+) -> None:
+    """Refuse, before anything is replaced, what needs maps that were not kept."""
+    look = replace(execution, dry_run=True)
+    with open_masks(run, config, cams, image_ids, execution=look, progress=SILENT) as masks:
+        left = masks.todo
+    if left and not any(run.cam(config.split, image_id).exists() for image_id in left):
+        raise MissingInput(
+            f"The maps of {config.split} were refined as they were made, and not kept.",
+            "Run `gleclip gen-cam` to make them again.",
+        )
 
 
 def _files(run: RunDir, split: str, image_id: str) -> tuple[Path, Path]:
@@ -96,12 +156,6 @@ def _source_of_maps(manifest: Manifest, *, fetch: bool) -> "MapSource":
     return source_of_maps(manifest.data, fetch=fetch)
 
 
-def _spreader(source: "MapSource", device: torch.device, threshold: float) -> "Spreader":
-    from gleclip_cli.cam.spread import Spreader
-
-    return Spreader(source, device, threshold=threshold)
-
-
 class _Refiner:
     """Refines one image at a time; made once per process."""
 
@@ -109,47 +163,33 @@ class _Refiner:
         self, run: RunDir, config: RefineConfig, device: str, source: "MapSource | None"
     ) -> None:
         self._run, self._config = run, config
-        self._device = torch.device(device)
         self._data = load_prepared(run)
         self._vocabulary = load_vocabulary(self._data.vocabulary)
-        self._spread = _spreader(source, self._device, config.caa_threshold) if source else None
+        self._refiner = Refiner(config, torch.device(device), source)
 
     def __call__(self, image_id: str) -> bool:
         """Write the mask and confidence of an image; return whether it has no class."""
-        config = self._config
-        cam = load_cam(self._run.cam(config.split, image_id))
-        if config.steps and len(cam.class_ids):
-            try:
-                scores = self._refined(cam, self._image(image_id, cam.size))
-            except torch.OutOfMemoryError as error:
-                raise EnvironmentFault(
-                    f"The device has no memory for one image of {cam.size} pixels.",
-                    "Use --device cpu.",
-                ) from error
-        else:
-            scores = self._with_background(cam)
-        places, share = pseudo_mask(scores)
+        cam = load_cam(self._run.cam(self._config.split, image_id))
+        places, share = pseudo_mask(self._scores(cam, image_id))
         labels = cam.labels(places, len(self._vocabulary.class_names))
-        mask_path, confidence_path = _files(self._run, config.split, image_id)
+        mask_path, confidence_path = _files(self._run, self._config.split, image_id)
         save_label_image(mask_path, labels, self._vocabulary.palette)
         save_confidence(confidence_path, share)
         return not len(cam.class_ids)
 
-    def _image(self, image_id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    def _scores(self, cam: Cam, image_id: str) -> NDArray[np.float32]:
+        if not self._refiner.works_on(cam):
+            return self._refiner.plain(cam)
         image = self._data.load_image(self._config.split, image_id)
-        if image.shape[:2] != size:
+        if image.shape[:2] != cam.size:
             raise BadInput(
-                f"{printable(image_id)} has {image.shape[:2]} pixels, its maps are of {size}.",
+                f"{printable(image_id)} has {image.shape[:2]} pixels, its maps are of {cam.size}.",
                 "Run `gleclip gen-cam` again.",
             )
-        return image
-
-    def _refined(self, cam: Cam, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Apply all steps: those on the grid, then background, then those on pixels."""
-        if self._spread:
-            cam = replace(cam, scores=self._spread(cam.scores, image))
-        return on_pixels(self._with_background(cam), image, self._config, self._device)
-
-    def _with_background(self, cam: Cam) -> NDArray[np.float32]:
-        power, constant = self._config.bg_power, self._config.bg_threshold
-        return with_background(cam, power=power, constant=constant)
+        try:
+            return self._refiner(cam, image)
+        except torch.OutOfMemoryError as error:
+            raise EnvironmentFault(
+                f"The device has no memory for one image of {cam.size} pixels.",
+                "Use --device cpu.",
+            ) from error
