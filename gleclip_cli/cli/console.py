@@ -39,7 +39,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM."""
 
 
-_NUMBERS = {"IoU", "mIoU", "seconds", "images", "time", "MB"}
+_NUMBERS = {"share", "confidence", "IoU", "mIoU", "seconds", "images", "time", "MB"}
 
 
 class _Speed(ProgressColumn):
@@ -144,6 +144,16 @@ class Report:
         ]
         named = [[name, _percent(iou)] for name, iou in rows]
         self._result(_table("IoU in percent", ["class", "IoU"], named))
+
+    def areas(self, classes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Show what pictures hold: images, share of all pixels and confidence by class."""
+        self.document["classes"] = classes
+        rows = [
+            [name, str(area["images"]), _percent(area["share"]), _percent(area["confidence"])]
+            for name, area in sorted(classes.items(), key=lambda entry: -entry[1]["pixels"])
+        ]
+        columns = ["class", "images", "share", "confidence"]
+        self._result(_table("Pixels of all pictures, in percent", columns, rows))
 
     def summary(self, summary: "Summary") -> None:
         """Show what a whole run made: seconds and mIoU per step."""

@@ -11,6 +11,7 @@ from gleclip_cli.cli.export import export
 from gleclip_cli.cli.gen_cam import gen_cam
 from gleclip_cli.cli.init import init
 from gleclip_cli.cli.picture import picture
+from gleclip_cli.cli.predict import predict
 from gleclip_cli.cli.prepare_data import prepare_data
 from gleclip_cli.cli.refine import refine
 from gleclip_cli.cli.report import report
@@ -53,6 +54,7 @@ app.command("refine")(refine)
 app.command("train-seg")(train_seg)
 app.command("evaluate")(evaluate)
 app.command("run")(run)
+app.command("predict")(predict)
 app.command("report")(report)
 app.command("export")(export)
 app.command("check")(check)

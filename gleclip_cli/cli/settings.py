@@ -15,7 +15,7 @@ from gleclip_cli.artifacts.run_dir import RunDir, last_run
 from gleclip_cli.cli.console import Report
 from gleclip_cli.cli.values import build, dashed
 from gleclip_cli.config import (
-    STAGE_CONFIGS,
+    CONFIGS,
     TRAIN,
     TRAINAUG,
     Execution,
@@ -101,7 +101,7 @@ class Settings:
 
     def config(self, command: str) -> Any:
         """Return the configuration of one stage."""
-        return build(STAGE_CONFIGS[command], *self._layers(command), {"dataset": self.dataset})
+        return build(CONFIGS[command], *self._layers(command), {"dataset": self.dataset})
 
     def execution(self, command: str) -> Execution:
         """Return how one stage runs."""
@@ -197,7 +197,7 @@ def read_toml(path: Path) -> dict[str, dict[str, Any]]:
         raise UsageError(f"{path} is not TOML: {error}.", "Mend the file.") from None
     known = {
         command: {*field_names(config), *field_names(Execution)}
-        for command, config in STAGE_CONFIGS.items()
+        for command, config in CONFIGS.items()
     }
     known["all"] = {"run"}.union(*known.values())
     result: dict[str, dict[str, Any]] = {}

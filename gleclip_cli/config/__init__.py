@@ -30,6 +30,7 @@ __all__ = [
     "BCA",
     "CALIBRATIONS",
     "CAM_METHODS",
+    "CONFIGS",
     "CRF_BACKENDS",
     "CRF_PRESETS",
     "DAF",
@@ -64,6 +65,9 @@ STAGE_CONFIGS: dict[str, type[Any]] = {
     "evaluate": EvaluateConfig,
 }
 """Stage configurations in pipeline order, by command name."""
+
+CONFIGS: dict[str, type[Any]] = {**STAGE_CONFIGS, "predict": PredictConfig}
+"""Those of all commands that a file of settings may hold a table of."""
 
 
 def field_names(config: type[Any]) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def find_files(root: Path) -> Files:
     if not root.is_dir():
         raise BadInput(f"{printable(root)} is no folder.", "Name your folder with --data.")
     base, mask_base = _only(root, _PICTURE_FOLDERS), _only(root, _MASK_FOLDERS)
-    walk = _Walk(root)
+    walk = Walk(root)
     in_masks = [name for name in walk.files if mask_base and name.startswith(mask_base)]
     others = [name for name in walk.files if not (mask_base and name.startswith(mask_base))]
     pictures = _by_id(root, base, [name for name in others if name.startswith(base)])
@@ -73,7 +73,7 @@ def find_files(root: Path) -> Files:
     return Files(root, base, pictures, masks, (*walk.problems, *shared), +notes)
 
 
-class _Walk:
+class Walk:
     """Finds every file below a folder, and what is in the way; each folder is read once.
 
     `files`: paths below the folder, sorted, with `/` between folders. Links are followed last, so
