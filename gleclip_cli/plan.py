@@ -59,6 +59,7 @@ def plan(
     configs: Mapping[str, Any],
     executions: Mapping[str, Execution],
     *,
+    fused: bool = False,
     progress: Progress = SILENT,
 ) -> Plan:
     """Measure a probe and scale it up; nothing is written into `run`.
@@ -67,32 +68,34 @@ def plan(
         BadInput, UsageError: the data set cannot be read at all.
     """
     with reading_once():
-        return _plan(run, configs, executions, progress)
+        return _plan(run, configs, executions, fused, progress)
 
 
 def _plan(
     run: RunDir,
     configs: Mapping[str, Any],
     executions: Mapping[str, Execution],
+    fused: bool,
     progress: Progress,
 ) -> Plan:
     started = time.monotonic()
     splits = _splits(run, configs["prepare-data"])
     reading = time.monotonic() - started
-    done = _finished(run, configs, executions)
+    todo = pipeline.steps(configs, fused=fused)
+    done = _finished(run, configs, executions, fused)
     probes: list[_Measured] = []
-    if len(done) < len(pipeline.steps(configs)):
+    if len(done) < len(todo):
         try:
             for count in (1, _FEW, _MORE):
                 progress.say(f"Probe: the whole run on {counted(count, 'image')} of every split.")
-                probes.append(_probe(configs, executions, count))
+                probes.append(_probe(configs, executions, count, fused))
         except GleclipError as error:
             progress.warn(f"The probe ended early, so times are unknown: {error.cause}")
     steps = [
         Estimate(pipeline.label(step), 0, 0.0, 0.0)
         if pipeline.label(step) in done
         else _estimate(step, splits, *(probes[1:] if len(probes) == 3 else ({}, {})))
-        for step in pipeline.steps(configs)
+        for step in todo
     ]
     if steps[0].seconds:  # the probes did not read the data set again
         steps[0] = replace(steps[0], seconds=steps[0].seconds + reading)
@@ -112,7 +115,7 @@ def _splits(run: RunDir, config: PrepareDataConfig) -> dict[str, int]:
 
 
 def _finished(
-    run: RunDir, configs: Mapping[str, Any], executions: Mapping[str, Execution]
+    run: RunDir, configs: Mapping[str, Any], executions: Mapping[str, Execution], fused: bool
 ) -> set[str]:
     """Return the steps that have nothing left to do."""
     try:
@@ -120,12 +123,12 @@ def _finished(
     except MissingInput:
         return set()
     dry = {command: replace(execution, dry_run=True) for command, execution in executions.items()}
-    results = pipeline.run(run, configs, dry).results
+    results = pipeline.run(run, configs, dry, fused=fused).results
     return {result.label for result in results if not result.manifest.counts["to_do"]}
 
 
 def _probe(
-    configs: Mapping[str, Any], executions: Mapping[str, Execution], count: int
+    configs: Mapping[str, Any], executions: Mapping[str, Execution], count: int, fused: bool
 ) -> _Measured:
     """Return what every step takes for `count` images of every split."""
     few = {command: replace(config, limit=count) for command, config in configs.items()}
@@ -139,7 +142,7 @@ def _probe(
         for command, execution in executions.items()
     }
     with tempfile.TemporaryDirectory(prefix="gleclip-probe-") as folder:
-        summary = pipeline.run(RunDir(folder), few, real)
+        summary = pipeline.run(RunDir(folder), few, real, fused=fused)
         return {
             r.label: (
                 r.seconds,
@@ -152,7 +155,7 @@ def _probe(
 
 def _probed_epochs(config: TrainSegConfig) -> float:
     """Return one epoch, or all where the first one is the dear one: it fills the cache."""
-    cached = config.arch == "clip-decoder" and config.scales == (1.0,)
+    cached = config.arch == "clip-decoder" and config.scales == (1.0,) and not config.jitter
     return config.epochs if cached else 1.0
 
 

@@ -42,27 +42,53 @@ def train_seg(
             "deeplabv2 also of deeplab-pytorch (COCO).",
         ),
     ] = DEFAULTS.pretrained,
+    freeze_norms: Annotated[
+        bool,
+        typer.Option(
+            "--freeze-norms/--no-freeze-norms",
+            help="Keep the batch norm of a pretrained body as it is; deeplabv2 always does.",
+        ),
+    ] = DEFAULTS.freeze_norms,
     epochs: Annotated[
         float, typer.Option(metavar="N", help="Passes over the training split.")
     ] = DEFAULTS.epochs,
     batch_size: Annotated[
-        int, typer.Option(metavar="N", help="Images per step.")
+        int, typer.Option(metavar="N", help="Images per forward.")
     ] = DEFAULTS.batch_size,
+    accumulate: Annotated[
+        int, typer.Option(metavar="N", help="Batches whose gradients make a step.")
+    ] = DEFAULTS.accumulate,
     crop: Annotated[
         int, typer.Option(metavar="PIXELS", help="Side of the training crops.")
     ] = DEFAULTS.crop,
     learning_rate: Annotated[
-        float, typer.Option(metavar="X", help="At the start of the polynomial schedule.")
+        float, typer.Option(metavar="X", help="Rate at the start of the schedule.")
     ] = DEFAULTS.learning_rate,
     weight_decay: Annotated[
         float, typer.Option(metavar="X", help="Weight decay.")
     ] = DEFAULTS.weight_decay,
+    optimiser: Annotated[
+        str, typer.Option(metavar="auto|sgd|adamw", help="auto: SGD for deeplabv2, else AdamW.")
+    ] = DEFAULTS.optimiser,
+    schedule: Annotated[
+        str, typer.Option(metavar="poly|cosine", help="How the rate falls.")
+    ] = DEFAULTS.schedule,
     warmup: Annotated[
         float, typer.Option(metavar="0..1", help="Share of the steps with a rising rate.")
     ] = DEFAULTS.warmup,
     poly_power: Annotated[
         float, typer.Option(metavar="P", help="Power of the polynomial schedule.")
     ] = DEFAULTS.poly_power,
+    clip_norm: Annotated[
+        float, typer.Option(metavar="X", help="Longest gradient; 0: as it is.")
+    ] = DEFAULTS.clip_norm,
+    ema: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1",
+            help="Train a mean of weights that keeps this share per step, and save it; 0: none.",
+        ),
+    ] = DEFAULTS.ema,
     balanced: Annotated[
         bool,
         typer.Option(
@@ -72,12 +98,47 @@ def train_seg(
     confidence_threshold: Annotated[
         float, typer.Option(metavar="0..1", help="Ignore pixels of pseudo masks below it.")
     ] = DEFAULTS.confidence_threshold,
+    confidence_weights: Annotated[
+        bool,
+        typer.Option(
+            "--confidence-weights/--no-confidence-weights",
+            help="Weigh pixels of pseudo masks by their confidence.",
+        ),
+    ] = DEFAULTS.confidence_weights,
+    correction: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1",
+            help="From half of the training on, follow --ema where it is surer; 0: never.",
+        ),
+    ] = DEFAULTS.correction,
     scales: Annotated[
         list[str], typer.Option(metavar="A,B", help="Range of random scales of the pictures.")
     ] = list(map(str, DEFAULTS.scales)),
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Mirror pictures at random.")
     ] = DEFAULTS.flip,
+    jitter: Annotated[
+        float,
+        typer.Option(metavar="0..1", help="Vary brightness, contrast and saturation this far."),
+    ] = DEFAULTS.jitter,
+    precision: Annotated[
+        str, typer.Option(metavar="fp32|bf16|fp16", help="Arithmetic; half is for GPUs.")
+    ] = DEFAULTS.precision,
+    channels_last: Annotated[
+        bool,
+        typer.Option(
+            "--channels-last/--no-channels-last",
+            help="Memory layout that suits convolutions on most devices.",
+        ),
+    ] = DEFAULTS.channels_last,
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile/--no-compile",
+            help="torch.compile: slow start, quicker steps; on a CPU needs a C++ compiler.",
+        ),
+    ] = DEFAULTS.compile,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of weights, order and crops.")
     ] = DEFAULTS.seed,

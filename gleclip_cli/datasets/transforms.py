@@ -38,7 +38,10 @@ class Normalise(nn.Module):
 
 
 class Augment:
-    """Random scale, crop to a square, mirror: one picture and its mask, one seed."""
+    """Random colours, scale, crop to a square, mirror: one picture and its mask, one seed.
+
+    `jitter`: how far brightness, contrast and saturation vary (0 to 1).
+    """
 
     def __init__(
         self,
@@ -46,26 +49,37 @@ class Augment:
         *,
         scales: tuple[float, float] = (1.0, 1.0),
         flip: bool = True,
+        jitter: float = 0.0,
         fill: tuple[int, int, int] = (124, 116, 104),
     ) -> None:
         self._crop, self._scales, self._fill = crop, scales, fill
+        self._jitter = v2.ColorJitter(jitter, jitter, jitter) if jitter else None
         self._flip = v2.RandomHorizontalFlip(0.5 if flip else 0.0)
 
     def __call__(
-        self, image: UInt8[Tensor, "3 H W"], mask: UInt[Tensor, "H W"], *, seed: int
-    ) -> tuple[UInt8[Tensor, "3 s s"], UInt[Tensor, "s s"]]:
-        """Return the augmented pair; the same seed gives the same pair in any process."""
+        self,
+        image: UInt8[Tensor, "3 H W"],
+        mask: UInt[Tensor, "H W"],
+        *planes: UInt[Tensor, "H W"],
+        seed: int,
+    ) -> tuple[Tensor, ...]:
+        """Return picture (3, s, s), mask and further planes (s, s), moved alike.
+
+        The same seed gives the same in any process. Planes are treated as the mask is.
+        """
         fills = {tv_tensors.Image: self._fill, tv_tensors.Mask: ignore_index(mask)}
         crop = v2.RandomCrop(self._crop, pad_if_needed=True, fill=fills)
         # torchvision draws from the global generator: give it a private state for this pair
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             size = self._random_size(*mask.shape)
-            pair = tv_tensors.Image(image), tv_tensors.Mask(mask)
+            parts = tv_tensors.Image(image), *map(tv_tensors.Mask, (mask, *planes))
+            if self._jitter is not None:  # before padding, whose colour says nothing
+                parts = self._jitter(*parts)
             # bilinear for the picture; `resize` takes nearest for a mask of its own accord
-            pair = tuple(functional.resize(part, size, antialias=True) for part in pair)
-            image, mask = self._flip(*crop(*pair))
-        return _plain(image), _plain(mask)
+            parts = tuple(functional.resize(part, size, antialias=True) for part in parts)
+            moved = self._flip(*crop(*parts))
+        return tuple(map(_plain, moved))
 
     def _random_size(self, height: int, width: int) -> list[int]:
         low, high = self._scales

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gleclip_cli.artifacts.labels import ignore_index
 from gleclip_cli.model.losses import (
@@ -14,37 +16,67 @@ from gleclip_cli.model.losses import (
     plain_cross_entropy,
 )
 from gleclip_cli.seg.clip_decoder import ClipDecoder
+from gleclip_cli.seg.correction import Correction
 from gleclip_cli.seg.network import SegmentationNetwork
 from gleclip_cli.training.batches import Batch
+
+Forward = Callable[[Tensor], list[Tensor]]
 
 
 @dataclass(frozen=True)
 class PixelCriterion:
     """Loss of a batch: the sum over the network's outputs, each on its own grid.
 
-    `balanced` and `mean_count` as in `model.losses`.
+    `balanced` and `mean_count` as in `model.losses`; a batch with confidences is weighted by them.
+    `forward`: the network's training forward in another form, for instance compiled.
     """
 
     network: SegmentationNetwork
     balanced: bool = True
     mean_count: Callable[[Tensor], Tensor] = alone
+    correction: Correction | None = None
+    forward: Forward | None = None
+    channels_last: bool = False
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch on the network's device."""
         images = batch.images.float() / 255
-        if batch.features is not None and isinstance(self.network, ClipDecoder):
-            (features,) = batch.features
-            outputs = [self.network.decode(features.float(), images)]
-        else:
-            outputs = self.network.training_logits(images)
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        masks, ignored = batch.masks, ignore_index(batch.masks)
+        if self.correction and self.correction.active:
+            masks = self.correction(batch.image_ids, self._taught(images, batch), masks)
         cross_entropy = balanced_cross_entropy if self.balanced else plain_cross_entropy
         losses = [
             cross_entropy(
                 logits,
-                labels_on_grid(batch.masks, logits),
-                ignore_index=ignore_index(batch.masks),
+                labels_on_grid(masks, logits),
+                None if batch.confidence is None else _weights(batch.confidence, logits),
+                ignore_index=ignored,
                 mean_count=self.mean_count,
             )
-            for logits in outputs
+            for logits in self._outputs(images, batch)
         ]
         return torch.stack(losses).sum()
+
+    def _outputs(self, images: Tensor, batch: Batch) -> list[Tensor]:
+        if batch.features is not None and isinstance(self.network, ClipDecoder):
+            (features,) = batch.features
+            return [self.network.decode(features.float(), images)]
+        return (self.forward or self.network.training_logits)(images)
+
+    @torch.no_grad()
+    def _taught(self, images: Tensor, batch: Batch) -> Tensor:
+        """Return the logits of the correcting teacher at the size of the pictures."""
+        assert self.correction is not None
+        teacher = cast(SegmentationNetwork, self.correction.teacher.network)
+        if batch.features is not None and isinstance(teacher, ClipDecoder):
+            (features,) = batch.features
+            logits = teacher.decode(features.float(), images)
+            return functional.interpolate(logits, images.shape[-2:], mode="bilinear")
+        taught: Tensor = teacher(images)
+        return taught
+
+
+def _weights(confidence: Tensor, logits: Tensor) -> Tensor:
+    return labels_on_grid(confidence, logits).to(torch.float32) / 255

@@ -10,7 +10,7 @@ from gleclip_cli.artifacts.maps import load_confidence, load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import PreparedData
 from gleclip_cli.errors import BadInput
-from gleclip_cli.training.batches import Pair
+from gleclip_cli.training.batches import Pair, Weighted
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Lesson:
     """Reads pictures and masks of a split; picklable, for loading processes.
 
     `pseudo`: pseudo masks of the run, else true masks. `confidence_threshold` (0 to 1): pixels of
-    pseudo masks below it are ignored.
+    pseudo masks below it are ignored. `weighted`: the confidence comes with the mask.
     """
 
     run: RunDir
@@ -27,6 +27,7 @@ class Lesson:
     num_classes: int
     pseudo: bool = True
     confidence_threshold: float = 0.0
+    weighted: bool = False
 
     def mask_path(self, image_id: str) -> Path | None:
         """Path of the mask, or None if the data set has no true mask for this image."""
@@ -38,8 +39,8 @@ class Lesson:
         """Height and width of an image, as prepared."""
         return self.prepared.record(self.split, image_id).size
 
-    def __call__(self, image_id: str) -> Pair:
-        """Read a picture and its mask, doubtful pixels ignored.
+    def __call__(self, image_id: str) -> Pair | Weighted:
+        """Read a picture and its mask, doubtful pixels ignored, and what `weighted` asks for.
 
         Raises:
             BadInput: one of both is damaged, or they do not fit each other or the vocabulary.
@@ -57,8 +58,11 @@ class Lesson:
         if fault := label_fault(mask, self.num_classes):
             cause = f"{printable(path)} of image {printable(image_id)} {fault}."
             raise BadInput(cause, "Masks hold class ids as in the vocabulary.")
-        if self.pseudo and self.confidence_threshold > 0:
-            confidence = load_confidence(self.run.confidence(self.split, image_id))
-            doubtful = confidence < self.confidence_threshold
-            mask = np.where(doubtful, mask.dtype.type(ignore_index(mask)), mask)
-        return image, mask
+        if not self.pseudo or not (self.weighted or self.confidence_threshold > 0):
+            return image, mask
+        confidence = load_confidence(self.run.confidence(self.split, image_id))
+        doubtful = confidence < self.confidence_threshold
+        mask = np.where(doubtful, mask.dtype.type(ignore_index(mask)), mask)
+        if not self.weighted:
+            return image, mask
+        return image, mask, np.rint(255 * confidence).astype(np.uint8)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -59,8 +59,7 @@ class SmpNetwork(nn.Module):
     @property
     def body(self) -> nn.Module:
         """The encoder: what pretrained weights are for."""
-        encoder: nn.Module = self.network.encoder
-        return encoder
+        return cast(nn.Module, self.network.encoder)
 
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c H W"]:
         """Return logits at the size of the pictures, which are RGB in [0, 1]."""
@@ -214,7 +213,7 @@ def hub_encoder(
     if encoder.startswith("tu-"):
         import timm
 
-        model = timm.create_model(encoder.removeprefix("tu-"), pretrained=True)
+        model: Any = timm.create_model(encoder.removeprefix("tu-"), pretrained=True)
         config = model.pretrained_cfg
         return model.state_dict(), tuple(config["mean"]), tuple(config["std"])
     from huggingface_hub import hf_hub_download

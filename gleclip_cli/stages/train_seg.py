@@ -19,7 +19,7 @@ from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
 from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.resources import clip_files
-from gleclip_cli.seg.criterion import PixelCriterion
+from gleclip_cli.seg.learner import make_trainer
 from gleclip_cli.seg.lesson import Lesson
 from gleclip_cli.seg.network import (
     NetworkSpec,
@@ -31,9 +31,7 @@ from gleclip_cli.seg.network import (
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.training.loop import Batches, fit
 from gleclip_cli.training.output import BadImages, monitor, open_training
-from gleclip_cli.training.recipe import Recipe
 from gleclip_cli.training.source import Drawing, batch_source
-from gleclip_cli.training.trainer import Trainer
 
 _MONITORED = 50
 """Images of the validation split scored once at the end; `evaluate` scores them all."""
@@ -120,6 +118,7 @@ class _Training:
             len(self._classes),
             pseudo=config.targets == "pseudo",
             confidence_threshold=config.confidence_threshold,
+            weighted=config.confidence_weights,
         )
 
     def work(self, source: Manifest, weights: dict[str, str]) -> Manifest:
@@ -142,12 +141,14 @@ class _Training:
         on_bad = BadImages(
             stage, self._processes, images=len(image_ids), on_bad=self._execution.on_bad
         )
-        trainer = Trainer(
+        trainer, kept = make_trainer(
             network,
-            PixelCriterion(network, config.balanced, self._processes.mean),
-            Recipe.of(config, len(image_ids)),
+            config,
+            self._prepared.labels(config.split),
+            len(image_ids),
             device=device,
             processes=self._processes,
+            warn=stage.warn,
         )
         fit(
             trainer,
@@ -163,10 +164,10 @@ class _Training:
             "network": asdict(started.spec),
             "clip_sha256": weights.get("clip", ""),
             "classes": list(self._classes),
-            "monitor": self._monitor(network.eval()),
+            "monitor": self._monitor(kept.eval()),
         }
         path = self._run.checkpoint(config.name)
-        save_checkpoint(path, network.weights(), meta)
+        save_checkpoint(path, kept.weights(), meta)
         stage.note(device=str(device), processes=self._processes.count)
         files = (path, path.with_suffix(".json"))
         return stage.finish(*files, steps=trainer.step, images=len(image_ids))
@@ -196,6 +197,7 @@ class _Training:
             batch_size=config.batch_size,
             crop=config.crop,
             flip=config.flip,
+            jitter=config.jitter,
             seed=config.seed,
             share=self._processes.share(config.batch_size),
             scales=(min(config.scales), max(config.scales)),

@@ -23,8 +23,11 @@ from gleclip_cli.datasets.transforms import Augment
 from gleclip_cli.errors import BadInput
 
 Pair = tuple[NDArray[np.uint8], Labels]
-Load = Callable[[str], Pair]
-"""Image id -> picture uint8 (H, W, 3) and mask (H, W); raises BadInput or OSError."""
+Weighted = tuple[NDArray[np.uint8], Labels, NDArray[np.uint8]]
+Load = Callable[[str], Pair | Weighted]
+"""Image id -> picture uint8 (H, W, 3), mask (H, W) and, if pixels are weighted, their confidence
+(H, W) in bytes; raises BadInput or OSError.
+"""
 
 OnBad = Callable[[str, Exception], None]
 """Told of an image that cannot be read; raises to stop, returns to go on without it."""
@@ -34,19 +37,22 @@ OnBad = Callable[[str, Exception], None]
 class Batch:
     """Pictures uint8 (b, 3, H, W), masks (b, H, W), cached features as `cached.Cacheable` or none.
 
-    Of several processes, each has its share of a batch. A batch is empty when none of its images
-    can be read.
+    `confidence` (b, H, W): 0 to 255, in the type of the masks. Of several processes, each has its
+    share of a batch. A batch is empty when none of its images can be read.
     """
 
     image_ids: tuple[str, ...]
     images: Tensor
     masks: Tensor
     features: tuple[Tensor, ...] | None = None
+    confidence: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
         features = self.features and tuple(part.to(device) for part in self.features)
-        return Batch(self.image_ids, self.images.to(device), self.masks.to(device), features)
+        confidence = None if self.confidence is None else self.confidence.to(device)
+        images, masks = self.images.to(device), self.masks.to(device)
+        return Batch(self.image_ids, images, masks, features, confidence)
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class _Bad:
     error: BadInput | OSError
 
 
-_Drawn = tuple[str, Tensor, Tensor] | _Bad
+_Drawn = tuple[str, tuple[Tensor, ...]] | _Bad
 
 
 class _Draws(Dataset[_Drawn]):
@@ -116,10 +122,13 @@ class _Draws(Dataset[_Drawn]):
     def __getitem__(self, index: int) -> _Drawn:
         image_id, seed = self._order.draw(self._positions[index])
         try:
-            image, mask = self._load(image_id)
+            image, mask, *confidence = self._load(image_id)
         except (BadInput, OSError) as error:
             return _Bad(image_id, error)
-        return image_id, *self._augment(to_picture(image), torch.tensor(mask), seed=seed)
+        planes = (
+            torch.tensor(plane.astype(mask.dtype, copy=False)) for plane in (mask, *confidence)
+        )
+        return image_id, self._augment(to_picture(image), *planes, seed=seed)
 
 
 class AugmentedBatches:
@@ -159,8 +168,9 @@ class AugmentedBatches:
                 good.append(part)
         if not good:
             return Batch((), torch.empty(0, 3, 0, 0), torch.empty(0, 0, 0))
-        ids, images, masks = zip(*good, strict=True)
-        return Batch(ids, torch.stack(images), torch.stack(masks))
+        ids, parts = zip(*good, strict=True)
+        images, masks, *confidence = map(torch.stack, zip(*parts, strict=True))
+        return Batch(ids, images, masks, confidence=confidence[0] if confidence else None)
 
 
 def to_picture(image: NDArray[np.uint8]) -> Tensor:

@@ -57,12 +57,16 @@ class Cacheable(Protocol):
 
 @dataclass(frozen=True)
 class _Kept:
-    """A padded picture of a certain size before, its padded mask, its grids and vectors."""
+    """A padded picture of a certain size before, its padded mask, its grids and vectors.
+
+    `confidence`: none, or one like the mask.
+    """
 
     image: Tensor
     mask: Tensor
     size: tuple[int, int]
-    features: tuple[Tensor, ...]
+    confidence: tuple[Tensor, ...] = ()
+    features: tuple[Tensor, ...] = ()
 
 
 def cache_bytes(network: Cacheable, sizes: Iterable[tuple[int, int]], *, crop: int) -> int:
@@ -115,9 +119,14 @@ class CachedBatches:
             image_id, seed = self._order.draw(position)
             drawn.append((image_id, *self._window(self._kept[image_id], seed)))
             if len(drawn) == self._order.share_size:
-                ids, images, masks, features = zip(*drawn, strict=True)
-                stacked = tuple(torch.stack(parts) for parts in zip(*features, strict=True))
-                yield Batch(ids, torch.stack(images), torch.stack(masks), stacked)
+                ids, images, masks, confidence, features = zip(*drawn, strict=True)
+                yield Batch(
+                    ids,
+                    torch.stack(images),
+                    torch.stack(masks),
+                    tuple(torch.stack(parts) for parts in zip(*features, strict=True)),
+                    *(torch.stack(parts) for parts in zip(*confidence, strict=True)),
+                )
                 drawn = []
 
     def relabel(self, load: Load) -> None:
@@ -127,7 +136,7 @@ class CachedBatches:
         """
         for image_id, kept in self._kept.items():
             try:
-                _, mask = load(image_id)
+                _, mask, *_ = load(image_id)
             except (BadInput, OSError) as error:
                 self._on_bad(image_id, error)
                 continue
@@ -142,14 +151,17 @@ class CachedBatches:
         waiting: dict[torch.Size, list[tuple[str, _Kept]]] = {}
         for image_id in image_ids:
             try:
-                image, mask = load(image_id)
+                image, mask, *confidence = load(image_id)
             except (BadInput, OSError) as error:
                 self._on_bad(image_id, error)
                 continue
             size = padded_size(mask.shape, crop=self._crop, patch=self._network.patch_size)
             pair = pad_to(to_picture(image), torch.tensor(mask), size, fill=self._network.fill)
             alike = waiting.setdefault(pair[1].shape, [])
-            alike.append((image_id, _Kept(*pair, mask.shape, ())))
+            borders = (0, size[1] - mask.shape[1], 0, size[0] - mask.shape[0])
+            weights = (torch.tensor(plane.astype(mask.dtype, copy=False)) for plane in confidence)
+            padded = tuple(nn.functional.pad(plane, borders) for plane in weights)
+            alike.append((image_id, _Kept(*pair, mask.shape, padded)))
             if len(alike) == _PER_FORWARD:
                 self._keep(waiting.pop(pair[1].shape))
         for alike in waiting.values():
@@ -167,8 +179,13 @@ class CachedBatches:
             own = tuple(part[index].clone() for part in features)
             self._kept[image_id] = replace(kept, features=own)
 
-    def _window(self, kept: _Kept, seed: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Cut picture, mask and grids at a random place, mirrored or not; vectors stay whole."""
+    def _window(
+        self, kept: _Kept, seed: int
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Cut picture, mask, confidence and grids at a random place, mirrored or not.
+
+        Vectors stay whole.
+        """
         patch, cells = self._network.patch_size, self._crop // self._network.patch_size
         random = np.random.default_rng(seed)
         height, width = (side // patch for side in kept.mask.shape)
@@ -176,8 +193,11 @@ class CachedBatches:
         left = int(random.integers(width - cells + 1))
         rows = slice(top * patch, (top + cells) * patch)
         columns = slice(left * patch, (left + cells) * patch)
-        image, mask = kept.image[:, rows, columns], kept.mask[rows, columns]
         mirrored = self._flip and random.random() < 0.5
+
+        def pixels_of(plane: Tensor) -> Tensor:
+            cut = plane[..., rows, columns]
+            return cut.flip(-1) if mirrored else cut
 
         def part_of(feature: Tensor) -> Tensor:
             if feature.ndim == 1:
@@ -185,5 +205,6 @@ class CachedBatches:
             cut = feature[..., top : top + cells, left : left + cells, :]
             return cut.flip(-2) if mirrored else cut
 
+        confidence = tuple(map(pixels_of, kept.confidence))
         features = tuple(map(part_of, kept.features))
-        return (image.flip(-1), mask.flip(-1), features) if mirrored else (image, mask, features)
+        return pixels_of(kept.image), pixels_of(kept.mask), confidence, features

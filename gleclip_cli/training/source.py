@@ -23,6 +23,7 @@ class Patched(Protocol):
 class Drawing:
     """How pictures are drawn: `crop` in pixels, a range of `scales`, mirrored or not.
 
+    `jitter`: how far colours vary (0 to 1).
     `share`: rank and count of the processes that divide each batch; `workers` load pictures.
     """
 
@@ -32,6 +33,7 @@ class Drawing:
     seed: int
     share: tuple[int, int]
     scales: tuple[float, float] = _AS_THEY_ARE
+    jitter: float = 0.0
     workers: int = 0
 
 
@@ -46,12 +48,13 @@ def batch_source(
     note: Callable[..., None],
     progress: Progress = SILENT,
 ) -> CachedBatches | AugmentedBatches:
-    """Return batches with features where scales are not varied and memory allows.
+    """Return batches with features where pictures are not varied and memory allows.
 
     `sizes`: (H, W) of the pictures; `note` is told the bytes kept, for the manifest.
     """
     crop = max(1, round(drawing.crop / network.patch_size)) * network.patch_size
-    if isinstance(network, Cacheable) and drawing.scales == _AS_THEY_ARE:
+    varied = drawing.scales != _AS_THEY_ARE or drawing.jitter > 0
+    if isinstance(network, Cacheable) and not varied:
         needed = cache_bytes(network, sizes, crop=crop)
         fits = needed <= CACHE_LIMIT
         note(cache_bytes=needed if fits else 0)
@@ -61,6 +64,12 @@ def batch_source(
                 flip=drawing.flip, seed=drawing.seed, on_bad=on_bad, share=drawing.share,
                 progress=progress,
             )  # fmt: skip
-    augment = Augment(crop, scales=drawing.scales, flip=drawing.flip, fill=network.fill)
+    augment = Augment(
+        crop,
+        scales=drawing.scales,
+        flip=drawing.flip,
+        jitter=drawing.jitter,
+        fill=network.fill,
+    )
     order = Order(image_ids, drawing.batch_size, drawing.seed, drawing.share)
     return AugmentedBatches(order, load, augment, on_bad=on_bad, workers=drawing.workers)
