@@ -16,8 +16,10 @@
       refine/<split>/confidence/<id>.png   uint8 grey PNG, round(255 p)
       train_seg/<name>/                    checkpoint.safetensors; checkpoint.json: SHA-256, meta;
                                            state/: training state, while a training is unfinished
-      evaluate/<what>-<split>/             `Scores`: scores.json, confusion.npz (rows: truth),
-                                           per_image.csv; pred_masks/<id>.png like pseudo masks
+      evaluate/<what>-<split>/             `Scores`: scores.json, confusion.npz (rows: truth);
+                                           `ImageCounts`: per_image.csv, a row per image (truth:
+                                           CRC-32 of the true mask), and per_class.csv, a row per
+                                           class of an image; pred_masks/<id>.png like pseudo masks
       cache/texts/<key>.safetensors        `texts` (k, e): L2-normalised embeddings; key: SHA-256 of
                                            what they were made from; its own SHA-256 in the header
 

@@ -1,6 +1,7 @@
 """Maps and images: `Cam` (.npz), label and confidence images (PNG by Pillow), photographs."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,20 @@ class Cam:
 
     def enlarged(self) -> NDArray[np.float32]:
         """Scores (k, H, W) at the size of the image, bilinear."""
+        full = np.empty((len(self.scores), *self.size), np.float32)
+        for index, scores in enumerate(self.each_enlarged()):
+            full[index] = scores
+        return full
+
+    def each_enlarged(self) -> Iterator[NDArray[np.float32]]:
+        """Scores (H, W) of one class after the other, as `enlarged`."""
         import cv2
 
         height, width = self.size
-        full = np.empty((len(self.scores), height, width), np.float32)
-        for index, scores in enumerate(self.scores):
-            cv2.resize(scores, (width, height), dst=full[index], interpolation=cv2.INTER_LINEAR)
-        return full
+        for scores in self.scores:
+            full = np.empty(self.size, np.float32)
+            cv2.resize(scores, (width, height), dst=full, interpolation=cv2.INTER_LINEAR)
+            yield full
 
 
 def save_cam(path: Path, cam: Cam) -> None:

@@ -1,8 +1,6 @@
 """Tables of a run: `PreparedData` (image lists, image-level labels, `ImageRecord`s), `Scores`."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.arrays import save_arrays
-from gleclip_cli.artifacts.atomic import write_bytes, write_text
+from gleclip_cli.artifacts.atomic import write_text
 from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.photos import load_photo
 from gleclip_cli.artifacts.run_dir import RunDir, printable, safe_name
@@ -194,26 +192,16 @@ class Scores:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def save_scores(
-    folder: Path,
-    scores: Scores,
-    confusion: NDArray[np.int64],
-    per_image: Sequence[Mapping[str, Any]],
-) -> list[Path]:
-    """Write scores.json, confusion.npz and per_image.csv; returns them, for `Stage.finish`."""
-    paths = [folder / name for name in ("confusion.npz", "per_image.csv", "scores.json")]
+def save_scores(folder: Path, scores: Scores, confusion: NDArray[np.int64]) -> list[Path]:
+    """Write scores.json and confusion.npz; returns them, for `Stage.finish`."""
+    paths = [folder / name for name in ("confusion.npz", "scores.json")]
     save_arrays(paths[0], {"confusion": confusion})
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(per_image[0]) if per_image else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(per_image)
-    write_bytes(paths[1], table.getvalue().encode("utf-8", "surrogateescape"))
     facts = {
         "miou": scores.miou,
         "per_class_iou": scores.per_class_iou,
         "images": scores.images,
     }
-    write_json(paths[2], {**scores.extra, **facts})
+    write_json(paths[1], {**scores.extra, **facts})
     return paths
 
 

@@ -1,11 +1,13 @@
-"""Paired bootstrap: how sure a difference in mIoU between two systems is.
+"""Bootstrap over images: how sure an mIoU is, and the difference between two systems.
 
 Images are drawn again with replacement, for both systems the same ones, and the mIoU of each such
 set is read anew. Of systems trained several times, trainings are drawn again as well.
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, percentile interval.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +15,14 @@ from numpy.typing import NDArray
 from gleclip_cli.metrics.confusion import Counts
 from gleclip_cli.metrics.overlap import iou_of, mean_iou
 
-_AT_ONCE = 2**22
-"""Largest count of drawn weights in memory."""
+_AT_ONCE = 256
+"""Images in memory."""
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference as measured, and the bounds of its interval; NaN where it is not defined."""
+    """A value as measured, and the bounds of its interval; NaN where it is not defined."""
 
     value: float
     low: float
@@ -27,21 +30,34 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Second system minus first, in [-1, 1]: of the mIoU, and of the IoU of each class."""
+class Intervals:
+    """Of the mIoU, and of the IoU of each class; as differences second minus first, in [-1, 1]."""
 
     miou: Interval
     iou: tuple[Interval, ...]
+
+
+def bootstrap(
+    images: Iterable[Counts],
+    count: int,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Intervals:
+    """Return the intervals of one system by its counts (C, 2) of `count` images."""
+    sums, drawn = _resampled(images, count, resamples, np.random.default_rng(seed))
+    return _intervals(_scores(sums[None])[0], _scores(drawn), confidence)
 
 
 def paired_bootstrap(
     first: Counts,
     second: Counts,
     *,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     confidence: float = 0.95,
     seed: int = 0,
-) -> Difference:
+) -> Intervals:
     """Compare two systems by their counts (n, C, 2) or (t, n, C, 2), as `overlap_of` makes them.
 
     `n` images, the same and in the same order for both; `t` trainings of each, paired.
@@ -52,41 +68,90 @@ def paired_bootstrap(
     """
     if first.shape != second.shape or not first.size:
         raise ValueError(f"counts of {first.shape} and {second.shape} cannot be paired")
-    pair = np.stack([first, second]).astype(np.float64)
-    pair = pair.reshape(2, -1, *first.shape[-3:])
-    _, trainings, images, classes, _ = pair.shape
-    columns = np.moveaxis(pair, 2, 0).reshape(images, -1)
+    pairs = np.moveaxis(np.stack([first, second]), -3, 0)
+    return paired_bootstrap_of(
+        pairs, len(pairs), resamples=resamples, confidence=confidence, seed=seed
+    )
+
+
+def paired_bootstrap_of(
+    pairs: Iterable[Counts],
+    count: int,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Intervals:
+    """Compare two systems by counts (2, C, 2) or (2, t, C, 2) of `count` images, read once."""
     random = np.random.default_rng(seed)
-    shares = _draw(random, trainings, resamples) / trainings
-    drawn = []
-    rows = max(1, _AT_ONCE // images)
-    for start in range(0, resamples, rows):
-        part = shares[start : start + rows]
-        sums = _draw(random, images, len(part)) @ columns
-        drawn.append(_differences(sums.reshape(-1, 2, trainings, classes, 2), part))
-    value = _differences(pair.sum(axis=2)[None], np.full((1, trainings), 1 / trainings))[0]
-    by_column = np.concatenate(drawn).T
-    miou, *iou = (_interval(v, d, confidence) for v, d in zip(value, by_column, strict=True))
-    return Difference(miou, tuple(iou))
+    sums, drawn = _resampled(pairs, count, resamples, random)
+    shape = (2, -1, *sums.shape[-2:])
+    sums, drawn = sums.reshape(shape), drawn.reshape(resamples, *shape)
+    trainings = sums.shape[1]
+    shares = random.multinomial(trainings, np.full(trainings, 1 / trainings), size=resamples)
+    value = _differences(sums[None], np.full((1, trainings), 1 / trainings))[0]
+    return _intervals(value, _differences(drawn, shares / trainings), confidence)
 
 
-def _draw(random: np.random.Generator, items: int, resamples: int) -> NDArray[np.float64]:
-    """Return how often each of `items` is in each resample (r, items)."""
-    return random.multinomial(items, np.full(items, 1 / items), size=resamples).astype(np.float64)
+def _resampled(
+    images: Iterable[Counts], count: int, resamples: int, random: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sum of all counts, and of each resample (r, ...).
+
+    How often an image is in a resample is drawn when it comes, given what is left to draw: so
+    the numbers of all images are multinomial, as if drawn at once.
+    """
+    left = np.full(resamples, count)
+    total: NDArray[np.float64] | None = None
+    drawn = np.zeros((resamples, 0))
+    for start, block in _blocks(images):
+        weights = np.empty((resamples, len(block)))
+        for index in range(len(block)):
+            own = random.binomial(left, 1 / (count - start - index))
+            weights[:, index] = own
+            left -= own
+        if total is None:
+            total, drawn = np.zeros(block.shape[1:]), np.zeros((resamples, block[0].size))
+        total += block.sum(axis=0)
+        drawn += weights @ block.reshape(len(block), -1)
+    if total is None:
+        raise ValueError("there is no image to draw")
+    return total, drawn.reshape(resamples, *total.shape)
+
+
+def _blocks(images: Iterable[Counts]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield images by `_AT_ONCE`, with the number of the first."""
+    left, start = iter(images), 0
+    while block := list(islice(left, _AT_ONCE)):
+        yield start, np.stack(block).astype(np.float64)
+        start += len(block)
+
+
+def _scores(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return mIoU, then IoU (..., 1 + C) of counts (..., C, 2)."""
+    iou = iou_of(sums)
+    return np.concatenate([mean_iou(iou)[..., None], iou], axis=-1)
 
 
 def _differences(sums: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return second minus first (r, 1 + C), mIoU then IoU: the `shares` (r, t) of trainings.
+    """Return second minus first (r, 1 + C): the `shares` (r, t) of trainings.
 
     `sums` (r, 2, t, C, 2).
     """
-    iou = iou_of(sums)
-    scores = np.concatenate([mean_iou(iou)[..., None], iou], axis=-1)
+    scores = _scores(sums)
     differences = scores[:, 1] - scores[:, 0]
     weights = shares[..., None]
     # a training that was not drawn must not bring its NaN along
     mean: NDArray[np.float64] = (weights * np.where(weights > 0, differences, 0)).sum(axis=1)
     return mean
+
+
+def _intervals(
+    values: NDArray[np.float64], drawn: NDArray[np.float64], confidence: float
+) -> Intervals:
+    """Return the intervals of values (1 + C,) by those of resamples (r, 1 + C)."""
+    miou, *iou = (_interval(v, d, confidence) for v, d in zip(values, drawn.T, strict=True))
+    return Intervals(miou, tuple(iou))
 
 
 def _interval(value: float, drawn: NDArray[np.float64], confidence: float) -> Interval:

@@ -17,6 +17,8 @@ from gleclip_cli.metrics.counting import count_pairs, in_words
 
 Counts = NDArray[np.int64]
 
+_OF_COCO = 81
+
 
 def confusion_of(
     gt_mask: Labels,
@@ -43,7 +45,10 @@ def confusion_of(
 def refuse_others(labels: Labels, num_classes: int, which: str) -> None:
     """Raise BadInput when `labels` hold values that are no class."""
     if fault := label_fault(labels, num_classes):
-        raise BadInput(f"The {which} {fault}.", "Masks hold class ids as in the vocabulary.")
+        remedy = "Masks hold class ids as in the vocabulary."
+        if num_classes == _OF_COCO:
+            remedy += " COCO's own, which run to 90, `gleclip prepare-data` makes contiguous."
+        raise BadInput(f"The {which} {fault}.", remedy)
 
 
 def size_fault(predicted: tuple[int, ...], true: tuple[int, ...], name: str) -> BadInput:

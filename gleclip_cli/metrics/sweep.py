@@ -2,31 +2,88 @@
 
 A pixel is foreground when its best class score exceeds the threshold, and then of that class:
 a threshold only moves pixels between background and their best class. So a histogram over (true
-class, best class, number of thresholds exceeded) holds the confusion matrix of all thresholds.
+class, best class, number of thresholds exceeded) holds the confusion matrices of all thresholds.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gleclip_cli.artifacts.labels import Labels, ignore_index
+from gleclip_cli.artifacts.labels import Labels, ignore_index, label_dtype
 from gleclip_cli.artifacts.manifest import Manifest, load_manifest
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.config import TRAIN
 from gleclip_cli.errors import BadInput, MissingInput
 from gleclip_cli.metrics.confusion import Counts, refuse_others, size_fault, summarise
+from gleclip_cli.metrics.counting import count_levels, take_higher
 from gleclip_cli.metrics.scope import made_for
 
 THRESHOLDS: NDArray[np.float32] = (np.arange(101) / 100).astype(np.float32)
 """Constant background scores that are tried: 0 to 1 in steps of .01."""
 
 
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """Per pixel (H, W) the place of the strongest class in `class_ids` (k,), and its score.
+
+    An image without classes has class 0 everywhere, at score 0.
+    """
+
+    class_ids: NDArray[np.int64]
+    place: NDArray[np.uint16]
+    score: NDArray[np.float32]
+
+    def labels(self, threshold: float, num_classes: int) -> Labels:
+        """Return the labels (H, W) when the background scores `threshold`; it wins a tie."""
+        class_ids = self.class_ids.astype(label_dtype(num_classes))
+        labels: Labels = class_ids[self.place] * (self.score > np.float32(threshold))
+        return labels
+
+
+def peaks_of(
+    maps: Iterable[NDArray[np.float32]], class_ids: NDArray[np.int64], size: tuple[int, int]
+) -> Peaks:
+    """Return the peaks of scores (H, W) of `class_ids`, each read once; the first wins a tie."""
+    place, score = np.zeros(size, np.uint16), np.zeros(size, np.float32)
+    for number, own in enumerate(maps):
+        if number == 0:
+            score[:] = own
+        take_higher(own.ravel(), place.ravel(), np.uint16(number), score.ravel())
+    return Peaks(class_ids if len(class_ids) else np.zeros(1, np.int64), place, score)
+
+
+def levels_of(gt_mask: Labels, peaks: Peaks, num_classes: int, *, name: str = "an image") -> Counts:
+    """Count the image `name` (C, k, t + 1): true class, strongest, thresholds its score exceeds.
+
+    Raises:
+        BadInput: the sizes differ, or the true mask or the maps hold unknown classes.
+    """
+    if peaks.place.shape != gt_mask.shape:
+        raise size_fault(peaks.place.shape, gt_mask.shape, name)
+    if peaks.class_ids.max() >= num_classes:
+        raise BadInput(
+            f"The maps of {name} have class {peaks.class_ids.max()}, there are {num_classes}.",
+            "Make the maps again with this vocabulary.",
+        )
+    levels = np.zeros((num_classes, len(peaks.class_ids), len(THRESHOLDS) + 1), np.int64)
+    flat = gt_mask.ravel(), ignore_index(gt_mask), peaks.place.ravel(), peaks.score.ravel()
+    if not count_levels(*flat, THRESHOLDS, levels):
+        refuse_others(gt_mask, num_classes, f"true mask of {name}")
+    return levels
+
+
 @dataclass(frozen=True)
 class Sweep:
-    """mIoU of each of `THRESHOLDS`, and the best: the lowest threshold among equals."""
+    """Scores at each of `THRESHOLDS`, and the best by mIoU: the lowest threshold among equals.
+
+    `over` and `under`: over- and under-activation, as in `confusion.Summary`.
+    """
 
     miou: NDArray[np.float64]
+    over: NDArray[np.float64]
+    under: NDArray[np.float64]
     best: int
 
     @property
@@ -34,71 +91,43 @@ class Sweep:
         """The background score with the highest mIoU, in [0, 1]."""
         return round(float(THRESHOLDS[self.best]), 2)
 
+    def curves(self) -> dict[str, list[float | None]]:
+        """Return, for people and JSON, all scores by threshold."""
+        named = {
+            "miou": self.miou,
+            "over_activation": self.over,
+            "under_activation": self.under,
+        }
+        thresholds: list[float | None] = [round(float(t), 2) for t in THRESHOLDS]
+        return {"thresholds": thresholds} | {
+            name: [None if np.isnan(value) else float(value) for value in values]
+            for name, values in named.items()
+        }
+
 
 class BackgroundSweep:
     """Sums images into confusion matrices of all thresholds; memory does not grow with images."""
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
-        # axis 2: how many thresholds a pixel's best score exceeds
-        self._histogram: Counts = np.zeros(
-            (num_classes, num_classes, len(THRESHOLDS) + 1), dtype=np.int64
-        )
+        self._levels: Counts = np.zeros((num_classes, num_classes, len(THRESHOLDS) + 1), np.int64)
 
-    def add(
-        self,
-        gt_mask: Labels,
-        scores: NDArray[np.float32],
-        class_ids: NDArray[np.int64],
-        *,
-        name: str = "an image",
-    ) -> None:
-        """Count the image `name`: `scores` (k, H, W) of the classes `class_ids` (k,), 1..C-1.
-
-        Raises:
-            BadInput: the sizes differ, or the true mask or `class_ids` hold unknown classes.
-        """
-        if scores.shape[1:] != gt_mask.shape:
-            raise size_fault(scores.shape[1:], gt_mask.shape, name)
-        refuse_others(gt_mask, self._num_classes, f"true mask of {name}")
-        if len(class_ids) == 0:
-            scores, class_ids = np.zeros((1, *gt_mask.shape), np.float32), np.zeros(1, np.int64)
-        if class_ids.max() >= self._num_classes:
-            raise BadInput(
-                f"The maps of {name} have class {class_ids.max()}, there are {self._num_classes}.",
-                "Make the maps again with this vocabulary.",
-            )
-        counted = gt_mask != ignore_index(gt_mask)
-        best, level = _best_and_level(scores)
-        shape = (self._num_classes, len(class_ids), len(THRESHOLDS) + 1)
-        joint = np.ravel_multi_index((gt_mask[counted], best[counted], level[counted]), shape)
-        counts = np.bincount(joint, minlength=int(np.prod(shape)))
-        self._histogram[:, class_ids] += counts.reshape(shape)
+    def add(self, class_ids: NDArray[np.int64], levels: Counts) -> None:
+        """Add the `levels_of` one image, whose peaks are of `class_ids`."""
+        self._levels[:, class_ids] += levels
 
     def confusion(self, index: int) -> Counts:
         """Return the confusion matrix (C, C + 1) when the background scores `THRESHOLDS[index]`."""
         confusion = np.zeros((self._num_classes, self._num_classes + 1), dtype=np.int64)
-        confusion[:, :-1] = self._histogram[:, :, index + 1 :].sum(axis=2)
-        confusion[:, 0] += self._histogram[:, :, : index + 1].sum(axis=(1, 2))
+        confusion[:, :-1] = self._levels[:, :, index + 1 :].sum(axis=2)
+        confusion[:, 0] += self._levels[:, :, : index + 1].sum(axis=(1, 2))
         return confusion
 
     def result(self) -> Sweep:
-        """Return the mIoU of every threshold."""
-        miou = np.array([summarise(self.confusion(i)).miou for i in range(len(THRESHOLDS))])
-        best = 0 if np.isnan(miou).all() else int(np.nanargmax(miou))
-        return Sweep(miou, best)
-
-
-def _best_and_level(
-    scores: NDArray[np.float32],
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return, per pixel, the best class's place and how many thresholds its score exceeds."""
-    best = np.zeros(scores.shape[1:], dtype=np.intp)
-    highest = scores[0].copy()
-    for place, score in enumerate(scores[1:], start=1):  # faster than argmax over a short axis
-        best[score > highest] = place
-        np.maximum(highest, score, out=highest)
-    return best, np.searchsorted(THRESHOLDS, highest, side="left")
+        """Return the scores at every threshold."""
+        each = [summarise(self.confusion(index)) for index in range(len(THRESHOLDS))]
+        miou, over, under = np.array([(one.miou, one.over, one.under) for one in each]).T
+        return Sweep(miou, over, under, 0 if np.isnan(miou).all() else int(np.nanargmax(miou)))
 
 
 def sweep_of_train(run: RunDir, maps: Manifest) -> Manifest | None:

@@ -1,69 +1,106 @@
 """Scores of a set of masks, counted image by image, as they are written and shown."""
 
+import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.labels import Labels
+from gleclip_cli.artifacts.per_image import ImageCounts
 from gleclip_cli.artifacts.tables import Scores
 from gleclip_cli.errors import BadInput
-from gleclip_cli.metrics.confusion import Counts, Summary, confusion_of, summarise
+from gleclip_cli.metrics.bootstrap import Interval, Intervals
+from gleclip_cli.metrics.boundary import boundary_overlap
+from gleclip_cli.metrics.confusion import (
+    Counts,
+    Summary,
+    confusion_of,
+    mean_of_known,
+    summarise,
+)
+from gleclip_cli.metrics.overlap import iou_of
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """One image: its confusion matrix (C, C + 1), pixels ignored, and its row of counts."""
+
+    confusion: Counts
+    ignored_pixels: int
+    image: ImageCounts
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the table of images tells of it."""
+        summary = summarise(self.confusion)
+        return {
+            "miou": summary.miou,
+            "pixel_accuracy": summary.pixel_accuracy,
+            "pixels": int(self.confusion.sum()),
+            "undecided_pixels": int(self.confusion[:, -1].sum()),
+        }
+
+
+def count_image(name: str, gt_mask: Labels, pred_mask: Labels, num_classes: int) -> Counted:
+    """Count the image `name`.
+
+    Raises:
+        BadInput: the masks differ in size, or hold values that are no class.
+    """
+    own = confusion_of(gt_mask, pred_mask, num_classes, name=name)
+    bands = boundary_overlap(gt_mask, pred_mask, num_classes, name=name)
+    true, predicted, hits = own.sum(axis=1), own[:, :-1].sum(axis=0), np.diagonal(own)
+    counts = np.column_stack([true, predicted, hits, bands])
+    truth = f"{zlib.crc32(np.ascontiguousarray(gt_mask)):08x}"
+    return Counted(own, gt_mask.size - int(own.sum()), ImageCounts(name, truth, counts))
 
 
 class Tally:
-    """One confusion matrix over all images, and one row of scores for each.
+    """Sums over all images; memory does not grow with their number.
 
-    `all_ignored` counts images whose true mask is all ignored; they are in no row.
-    `ignored_pixels` counts pixels that true masks ignore.
+    `images`: scored so far; `all_ignored`: images whose true mask is all ignored, which are not
+    scored; `ignored_pixels`: of true masks.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.confusion: Counts = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
-        self.rows: list[dict[str, Any]] = []
+        self.bands: Counts = np.zeros((num_classes, 2), dtype=np.int64)
+        self.images = 0
         self.all_ignored = 0
         self.ignored_pixels = 0
 
-    def add(self, name: str, gt_mask: Labels, pred_mask: Labels) -> None:
-        """Count the image `name`.
+    def add(self, one: Counted) -> bool:
+        """Take over an image; returns whether it is scored."""
+        self.ignored_pixels += one.ignored_pixels
+        scored = bool(one.confusion.any())
+        self.images += scored
+        self.all_ignored += not scored
+        self.confusion += one.confusion
+        self.bands += one.image.counts[:, 3:]
+        return scored
 
-        Raises:
-            BadInput: the masks differ in size, or hold values that are no class.
-        """
-        own = confusion_of(gt_mask, pred_mask, len(self.confusion), name=name)
-        self.ignored_pixels += gt_mask.size - int(own.sum())
-        if not own.any():
-            self.all_ignored += 1
-            return
-        self.confusion += own
-        summary = summarise(own)
-        self.rows.append(
-            {
-                "image": name,
-                "miou": summary.miou,
-                "pixel_accuracy": summary.pixel_accuracy,
-                "pixels": int(own.sum()),
-                "undecided_pixels": int(own[:, -1].sum()),
-            }
-        )
-
-    def scores(self, class_names: tuple[str, ...]) -> Scores:
-        """Return the scores of all images counted so far; `class_names` begin with background.
-
-        Raises:
-            BadInput: no pixel was counted, so there is no mIoU.
-        """
-        summary = summarise(self.confusion)
-        if np.isnan(summary.miou):
+    def require_pixels(self) -> None:
+        """Raise BadInput when no pixel was counted, so there is no mIoU."""
+        if not self.confusion.any():
             raise BadInput(
                 "There is no pixel to score: every true mask is ignored or missing.",
                 "Read failed.jsonl, or name another --split.",
             )
+
+    def scores(self, class_names: tuple[str, ...], intervals: Intervals) -> Scores:
+        """Return the scores of all images counted so far; `class_names` begin with background."""
+        summary = summarise(self.confusion)
         return Scores(
             miou=summary.miou,
             per_class_iou=_named(class_names, summary.iou),
-            images=len(self.rows),
-            extra={**self._facts(class_names), **_ratios(class_names, summary)},
+            images=self.images,
+            extra={
+                **self._facts(class_names),
+                **_ratios(class_names, summary),
+                **_contours(class_names, iou_of(self.bands)),
+                **_bounds(class_names, intervals),
+            },
         )
 
     def _facts(self, class_names: tuple[str, ...]) -> dict[str, Any]:
@@ -71,6 +108,7 @@ class Tally:
         predicted = self.confusion[:, :-1].sum(axis=0)
         names = np.array(class_names)
         return {
+            "miou_rule": "mean over classes that truth or prediction has, background among them",
             "images_all_ignored": self.all_ignored,
             "undecided_pixels": int(self.confusion[:, -1].sum()),
             "classes_absent": names[(true == 0) & (predicted == 0)].tolist(),
@@ -83,9 +121,36 @@ def _ratios(class_names: tuple[str, ...], summary: Summary) -> dict[str, Any]:
         "miou_foreground": _number(summary.miou_foreground),
         "pixel_accuracy": _number(summary.pixel_accuracy),
         "frequency_weighted_iou": _number(summary.frequency_weighted_iou),
+        "fp_foreground": _number(mean_of_known(summary.false_positive[1:])),
+        "fn_foreground": _number(mean_of_known(summary.false_negative[1:])),
+        "over_activation": _number(summary.over),
+        "under_activation": _number(summary.under),
         "per_class_precision": _named(class_names, summary.precision),
         "per_class_recall": _named(class_names, summary.recall),
+        "per_class_fp": _named(class_names, summary.false_positive),
+        "per_class_fn": _named(class_names, summary.false_negative),
     }
+
+
+def _contours(class_names: tuple[str, ...], iou: NDArray[np.float64]) -> dict[str, Any]:
+    return {
+        "boundary_miou": _number(mean_of_known(iou)),
+        "per_class_boundary_iou": _named(class_names, iou),
+    }
+
+
+def _bounds(class_names: tuple[str, ...], intervals: Intervals) -> dict[str, Any]:
+    """Return 95 % intervals, [low, high]."""
+    return {
+        "miou_interval": _ends(intervals.miou),
+        "per_class_interval": dict(
+            zip(class_names, map(_ends, intervals.iou), strict=True),
+        ),
+    }
+
+
+def _ends(interval: Interval) -> list[float | None]:
+    return [_number(interval.low), _number(interval.high)]
 
 
 def _named(class_names: tuple[str, ...], values: NDArray[np.float64]) -> dict[str, float | None]:

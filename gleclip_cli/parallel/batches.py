@@ -1,5 +1,6 @@
 """Items on their way through a stage: loaded ahead by threads, grouped by shape, memory bounded."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,6 +41,13 @@ def prefetched(
             fill(1)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def helpers(asked: int) -> int:
+    """Return how many threads shall do work that needs no network: one per processor at least."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(asked, processors if processors > 1 else 0)
 
 
 class Buckets(Generic[T]):

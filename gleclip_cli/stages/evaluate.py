@@ -2,29 +2,38 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.labels import Labels
-from gleclip_cli.artifacts.maps import Cam, load_cam, load_label_image, save_label_image
+from gleclip_cli.artifacts.maps import load_cam, load_label_image, save_label_image
+from gleclip_cli.artifacts.per_image import (
+    CLASS_TABLE,
+    IMAGE_TABLE,
+    open_image_tables,
+    read_image_tables,
+)
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, open_stage, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared, load_scores, save_scores
 from gleclip_cli.config import EVALUATE_WHAT, TRAIN, EvaluateConfig, Execution
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
+from gleclip_cli.metrics.bootstrap import bootstrap
+from gleclip_cli.metrics.confusion import Counts
 from gleclip_cli.metrics.mix_ups import mix_ups
 from gleclip_cli.metrics.scope import Scope, find_scope, made_for
-from gleclip_cli.metrics.sweep import THRESHOLDS, BackgroundSweep, sweep_of_train
-from gleclip_cli.metrics.tally import Tally
-from gleclip_cli.parallel.batches import prefetched
-from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.metrics.sweep import BackgroundSweep, Peaks, levels_of, peaks_of, sweep_of_train
+from gleclip_cli.metrics.tally import Counted, Tally, count_image
+from gleclip_cli.parallel.batches import helpers, prefetched
 from gleclip_cli.progress import SILENT, Progress
-from gleclip_cli.refine.pseudo_mask import pseudo_mask, with_background
 
 Labeller = Callable[[Any], Labels]
 """What was loaded for an image -> its predicted labels (H, W)."""
+_Done = TypeVar("_Done")
+_Levels = tuple[NDArray[np.int64], Counts]
+_Chosen = tuple[dict[str, Any], list[str]]
 
 
 def evaluate(
@@ -34,7 +43,7 @@ def evaluate(
     execution: Execution = Execution(),
     progress: Progress = SILENT,
 ) -> Manifest:
-    """Write scores.json, confusion.npz and per_image.csv, and the predictions of a network.
+    """Write scores, confusion matrix and tables of images, and the predictions of a network.
 
     Image-level labels decide which classes maps and pseudo masks hold, unless the maps were made
     without them; a network never sees them.
@@ -85,6 +94,8 @@ def _prepare(
     data = load_prepared(run)
     if by_split and output != split:
         progress.say(f"{split} has no output of its own: {output}, which holds it, serves.")
+    if config.what == "cam" and not source.data.get("kept", True):
+        raise not_kept(run, source)
     scope = find_scope(data, config, source, output)
     swept_elsewhere = config.what == "cam" and config.bg_threshold is None and split != TRAIN
     return _Evaluation(
@@ -146,56 +157,104 @@ class _Evaluation:
 
     def score(self, stage: Stage, todo: list[str]) -> Manifest:
         """Predict what is left, count every image, write the scores."""
-        config, vocabulary = self.config, self.vocabulary
-        tally = Tally(self.num_classes)
-        facts: dict[str, Any] = {"what": config.what, "split": config.split}
-        facts["made_for"] = self.made_for
-        facts["image_level_labels_used"] = self.labels_used
-        label: Labeller = _as_it_is
+        config, palette = self.config, self.vocabulary.palette
         image_ids = self.scope.scored
-        if config.what == "cam":
-            chosen, image_ids = self._choose_threshold(stage)
-            facts |= chosen
-            told = "as given" if config.bg_threshold is not None else "the best of {}"
-            told = told.format(chosen["threshold_chosen_on"])
-            self.progress.say(f"Background threshold {chosen['threshold']}: {told}.")
-            label = _thresholded(chosen["threshold"], self.num_classes)
-        elif self.keeps_predictions:
-            image_ids = self._write_predictions(stage, todo, vocabulary.palette)
-        elif config.what not in EVALUATE_WHAT:
-            label = self._network(stage)
-        image_ids = self._each(
-            stage, image_ids, lambda i, gt, loaded: tally.add(i, gt, label(loaded)), "score"
-        )
+        if self.keeps_predictions:
+            image_ids = self._write_predictions(stage, todo, palette)
+        tally = Tally(self.num_classes)
+        with open_image_tables(stage.folder) as tables:
+
+            def add(one: Counted) -> None:
+                if tally.add(one):
+                    tables.add(one.image, one.facts())
+
+            chosen: dict[str, Any] = {}
+            if config.what == "cam":
+                chosen, image_ids = self._score_maps(stage, add)
+            elif self.keeps_predictions or config.what == "pseudo":
+                image_ids = self._each(stage, image_ids, self._count_masks, add, "score")
+            else:
+                image_ids = self._score_network(stage, add)
+            tally.require_pixels()
         counts = {**self.scope.counts, "unscorable": len(self.scope.scored) - len(image_ids)}
-        scores = tally.scores(vocabulary.class_names)
-        scores = replace(scores, extra={**facts, **counts, **scores.extra})
+        images = read_image_tables(stage.folder, self.num_classes)
+        intervals = bootstrap((image.overlap for image in images), tally.images)
+        scores = tally.scores(self.vocabulary.class_names, intervals)
+        scores = replace(scores, extra={**self._facts(), **chosen, **counts, **scores.extra})
         for warning in mix_ups(tally.confusion, ignored_pixels=tally.ignored_pixels):
             stage.warn(warning)
-        files = save_scores(stage.folder, scores, tally.confusion, tally.rows)
+        files = save_scores(stage.folder, scores, tally.confusion)
+        files += [stage.folder / name for name in (IMAGE_TABLE, CLASS_TABLE)]
         return stage.finish(*files, images=scores.images, **counts)
 
-    def _choose_threshold(self, stage: Stage) -> tuple[dict[str, Any], list[str]]:
-        """Return the background threshold with its origin, and the images still to score."""
-        config, scored = self.config, self.scope.scored
-        if config.bg_threshold is not None:
-            return {"threshold": config.bg_threshold, "threshold_chosen_on": "given"}, scored
-        if self.train_sweep is not None:
-            known = load_scores(self.train_sweep.path.parent).extra["threshold"]
-            return {"threshold": known, "threshold_chosen_on": TRAIN}, scored
-        sweep = BackgroundSweep(self.num_classes)
-
-        def add(image_id: str, gt_mask: Labels, cam: Cam) -> None:
-            sweep.add(gt_mask, cam.enlarged(), cam.class_ids, name=image_id)
-
-        image_ids = self._each(stage, scored, add, "sweep")
-        result = sweep.result()
-        miou = [None if np.isnan(value) else float(value) for value in result.miou]
+    def _facts(self) -> dict[str, Any]:
         return {
-            "threshold": result.threshold,
-            "threshold_chosen_on": config.split,
-            "sweep": {"thresholds": [round(float(t), 2) for t in THRESHOLDS], "miou": miou},
-        }, image_ids
+            "dataset": self.data.dataset,
+            "what": self.config.what,
+            "split": self.config.split,
+            "made_for": self.made_for,
+            "image_level_labels_used": self.labels_used,
+        }
+
+    def _score_maps(self, stage: Stage, add: Callable[[Counted], None]) -> _Chosen:
+        """Score maps; return the background threshold with its origin, and the scored images.
+
+        A threshold that is known needs one pass, one that is chosen here another.
+        """
+        config, image_ids = self.config, self.scope.scored
+        sweep, origin = BackgroundSweep(self.num_classes), "given"
+
+        def sweep_one(image_id: str) -> _Levels:
+            gt_mask, peaks = self._gt_mask(image_id), self._peaks(image_id)
+            return peaks.class_ids, levels_of(gt_mask, peaks, self.num_classes, name=image_id)
+
+        threshold = config.bg_threshold
+        if threshold is None and self.train_sweep is not None:
+            threshold = load_scores(self.train_sweep.path.parent).extra["threshold"]
+            origin = TRAIN
+        known = threshold is not None
+        if threshold is None:
+            image_ids = self._each(stage, image_ids, sweep_one, lambda o: sweep.add(*o), "sweep")
+            threshold, origin = sweep.result().threshold, config.split
+        background = float(threshold)
+
+        def count_one(image_id: str) -> tuple[Counted, _Levels | None]:
+            gt_mask, peaks = self._gt_mask(image_id), self._peaks(image_id)
+            labels = peaks.labels(background, self.num_classes)
+            levels = levels_of(gt_mask, peaks, self.num_classes, name=image_id) if known else None
+            counted = count_image(image_id, gt_mask, labels, self.num_classes)
+            return counted, None if levels is None else (peaks.class_ids, levels)
+
+        def take(one: tuple[Counted, _Levels | None]) -> None:
+            add(one[0])
+            if one[1] is not None:
+                sweep.add(*one[1])
+
+        image_ids = self._each(stage, image_ids, count_one, take, "score")
+        self.progress.say(f"Background threshold {threshold}: {self._origin(origin)}.")
+        result = sweep.result()
+        curves = {**result.curves(), "best": result.threshold}
+        chosen = {"threshold": threshold, "threshold_chosen_on": origin, "sweep": curves}
+        return chosen, image_ids
+
+    def _origin(self, chosen_on: str) -> str:
+        if chosen_on in ("given", TRAIN):
+            return "as given" if chosen_on == "given" else f"the best of {TRAIN}"
+        return f"the best of {chosen_on} itself, so that the scores flatter"
+
+    def _score_network(self, stage: Stage, add: Callable[[Counted], None]) -> list[str]:
+        """Predict and score without keeping a mask; return the scored images."""
+        label = self._network(stage)
+
+        def load(image_id: str) -> tuple[str, Labels, NDArray[np.uint8]]:
+            return image_id, self._gt_mask(image_id), self._load_image(image_id)
+
+        def take(one: tuple[str, Labels, NDArray[np.uint8]]) -> None:
+            image_id, gt_mask, image = one
+            add(count_image(image_id, gt_mask, label(image), self.num_classes))
+
+        workers = self.execution.workers
+        return self._each(stage, self.scope.scored, load, take, "score", workers=workers)
 
     def _write_predictions(
         self, stage: Stage, todo: list[str], palette: NDArray[np.uint8]
@@ -217,38 +276,48 @@ class _Evaluation:
         self,
         stage: Stage,
         image_ids: list[str],
-        use: Callable[[str, Labels, Any], None],
+        work: Callable[[str], _Done],
+        take: Callable[[_Done], None],
         label: str,
+        *,
+        workers: int | None = None,
     ) -> list[str]:
-        """Call `use` with id, true mask and what is scored; return the ids that went well."""
+        """Hand to `take` what `work` makes of each id, in threads; return what went well."""
         good = []
-        pairs = prefetched(image_ids, self._load_pair, workers=self.execution.workers)
-        for image_id, pair in self.progress.each(pairs, total=len(image_ids), label=label):
+        threads = helpers(self.execution.workers) if workers is None else workers
+        results = prefetched(image_ids, work, workers=threads)
+        for image_id, result in self.progress.each(results, total=len(image_ids), label=label):
             with stage.item(image_id, self.data.record(self.config.split, image_id).mask):
-                use(image_id, *pair())
+                take(result())
                 good.append(image_id)
         return good
 
-    def _load_pair(self, image_id: str) -> tuple[Labels, Any]:
+    def _count_masks(self, image_id: str) -> Counted:
         what, split = self.config.what, self.config.split
-        mask = self.data.record(split, image_id).mask
+        pseudo = what == "pseudo"
+        path = (
+            self.run.pseudo_mask(self.made_for, image_id)
+            if pseudo
+            else self.run.pred_mask(what, split, image_id)
+        )
+        pred_mask = load_label_image(path, self.num_classes)
+        return count_image(image_id, self._gt_mask(image_id), pred_mask, self.num_classes)
+
+    def _gt_mask(self, image_id: str) -> Labels:
+        mask = self.data.record(self.config.split, image_id).mask
         assert mask is not None  # only images with one are scored
-        gt_mask = load_label_image(mask, self.num_classes)
-        if what == "cam":
-            return gt_mask, load_cam(self.run.cam(self.made_for, image_id))
-        if what == "pseudo":
-            path = self.run.pseudo_mask(self.made_for, image_id)
-        elif self.keeps_predictions:
-            path = self.run.pred_mask(what, split, image_id)
-        else:
-            return gt_mask, self._load_image(image_id)
-        return gt_mask, load_label_image(path, self.num_classes)
+        return load_label_image(mask, self.num_classes)
+
+    def _peaks(self, image_id: str) -> Peaks:
+        cam = load_cam(self.run.cam(self.made_for, image_id))
+        return peaks_of(cam.each_enlarged(), cam.class_ids, cam.size)
 
     def _load_image(self, image_id: str) -> NDArray[np.uint8]:
         return self.data.load_image(self.config.split, image_id)
 
     def _network(self, stage: Stage) -> Labeller:
-        # Only here: open_clip and torchvision double the time to start.
+        # Only here: torch, open_clip and torchvision take seconds to start.
+        from gleclip_cli.parallel.device import pick_device
         from gleclip_cli.seg.labeller import load_labeller
         from gleclip_cli.seg.predict import views_of
 
@@ -261,16 +330,3 @@ class _Evaluation:
             warn=stage.warn,
         )
         return lambda image: decide(image).labels
-
-
-def _as_it_is(labels: Labels) -> Labels:
-    return labels
-
-
-def _thresholded(threshold: float, num_classes: int) -> Labeller:
-    def label(cam: Cam) -> Labels:
-        scores = with_background(cam, constant=threshold)
-        places, _ = pseudo_mask(scores)
-        return cam.labels(places, num_classes)
-
-    return label

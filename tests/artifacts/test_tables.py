@@ -1,6 +1,5 @@
 """Prepared data and scores."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -155,9 +154,8 @@ def test_fault_27_missing_data_splits_lists_and_images(run: RunDir, tmp_path: Pa
 def test_scores_come_back(tmp_path: Path) -> None:
     scores = Scores(0.5, {"background": 0.75, "cat": 0.25, "dog": None}, 2, {"threshold": 0.3})
     confusion = np.array([[3, 1], [1, 2]])
-    rows = [{"id": 'a,"b"', "miou": 0.5}, {"id": "Zwölf", "miou": 0.25}]
-    paths = save_scores(tmp_path / "seg-val", scores, confusion, rows)
-    assert sorted(path.name for path in paths) == ["confusion.npz", "per_image.csv", "scores.json"]
+    paths = save_scores(tmp_path / "seg-val", scores, confusion)
+    assert sorted(path.name for path in paths) == ["confusion.npz", "scores.json"]
     assert load_scores(tmp_path / "seg-val") == scores
     assert load_scores(tmp_path / "seg-val" / "scores.json") == scores
     facts = json.loads((tmp_path / "seg-val" / "scores.json").read_text())
@@ -167,15 +165,10 @@ def test_scores_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         load_arrays(tmp_path / "seg-val" / "confusion.npz")["confusion"], confusion
     )
-    with (tmp_path / "seg-val" / "per_image.csv").open(encoding="utf-8") as file:
-        assert list(csv.DictReader(file)) == [
-            {"id": 'a,"b"', "miou": "0.5"},
-            {"id": "Zwölf", "miou": "0.25"},
-        ]
 
 
 def test_scores_of_no_image(tmp_path: Path) -> None:
-    save_scores(tmp_path, Scores(float("nan"), {}, 0), np.zeros((2, 2), np.int64), [])
+    save_scores(tmp_path, Scores(float("nan"), {}, 0), np.zeros((2, 2), np.int64))
     assert json.loads((tmp_path / "scores.json").read_text())["miou"] is None
 
 

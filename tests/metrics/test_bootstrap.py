@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gleclip_cli.metrics import bootstrap
-from gleclip_cli.metrics.bootstrap import Interval, paired_bootstrap
+from gleclip_cli.metrics import bootstrap as module
+from gleclip_cli.metrics.bootstrap import Interval, bootstrap, paired_bootstrap
 from gleclip_cli.metrics.confusion import summarise
 from gleclip_cli.metrics.overlap import overlap_of
 
@@ -80,11 +80,24 @@ def test_a_plain_bootstrap_draws_the_same_interval() -> None:
     np.testing.assert_allclose(bounds(found), np.quantile(drawn, [0.025, 0.975]), atol=width / 15)
 
 
+def test_the_interval_of_one_system_is_that_of_a_plain_bootstrap() -> None:
+    matrices = system(3, images=60)
+    random = np.random.default_rng(5)
+    drawn = [summarise(matrices[random.integers(0, 60, 60)].sum(axis=0)).miou for _ in range(2000)]
+    found = bootstrap(iter(overlap_of(matrices)), 60, resamples=4000)
+    assert found.miou.value == pytest.approx(summarise(matrices.sum(axis=0)).miou)
+    width = found.miou.high - found.miou.low
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    np.testing.assert_allclose(bounds(found.miou), (low, high), atol=width / 15)
+    assert len(found.iou) == 4
+    assert found.iou[2].low < found.iou[2].value < found.iou[2].high
+
+
 def test_the_seed_decides_and_the_size_of_chunks_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = overlap_of(system(0, images=30)), overlap_of(system(1, images=30))
     found = paired_bootstrap(*pair, resamples=200, seed=3)
     assert paired_bootstrap(*pair, resamples=200, seed=4) != found
-    monkeypatch.setattr(bootstrap, "_AT_ONCE", 30 * 7)
+    monkeypatch.setattr(module, "_AT_ONCE", 7)
     assert paired_bootstrap(*pair, resamples=200, seed=3) == found
 
 
