@@ -16,7 +16,7 @@ import typer
 
 import gleclip_cli
 from gleclip_cli.cli.main import app
-from gleclip_cli.config import STAGE_CONFIGS, Execution, field_names
+from gleclip_cli.config import CONFIGS, STAGE_CONFIGS, Execution, field_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "gleclip_cli"
@@ -64,7 +64,7 @@ def test_the_top_level_is_closed() -> None:
 HEAVY = ("torch", "torchvision", "open_clip", "numpy", "cv2", "PIL", "numba", "scipy", "click")
 
 
-@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in STAGE_CONFIGS)])
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in CONFIGS)])
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['gleclip', *{words}]\n"
@@ -103,15 +103,19 @@ def test_commands_stand_in_pipeline_order() -> None:
     group: Any = typer.main.get_command(app)
     assert list(group.commands) == [
         *STAGE_CONFIGS,
-        *("run", "report", "export", "check", "init", "picture"),
+        *("run", "predict", "report", "export", "check", "init", "picture"),
     ]
 
 
-@pytest.mark.parametrize("command", STAGE_CONFIGS)
+@pytest.mark.parametrize("command", CONFIGS)
 def test_options_match_the_configuration(command: str) -> None:
-    options, config = parameters(command), STAGE_CONFIGS[command]()
+    options, config = parameters(command), CONFIGS[command]()
     assert set(field_names(type(config))) <= set(options)
     extra = {"dataset", "data", "download"}
+    if command == "evaluate":
+        extra |= {"compare", "against", "details"}
+    if command == "predict":
+        extra |= {"images", "out", "checkpoint", "classes"}
     assert set(options) <= {*field_names(type(config)), *field_names(Execution), *SHARED, *extra}
     for name in field_names(type(config)):
         assert options[name].opts[0] == "--" + name.replace("_", "-")
@@ -120,7 +124,7 @@ def test_options_match_the_configuration(command: str) -> None:
         assert options[name].default == shown, name
 
 
-@pytest.mark.parametrize("command", [*STAGE_CONFIGS, "run"])
+@pytest.mark.parametrize("command", [*CONFIGS, "run"])
 def test_options_of_execution_match_it(command: str) -> None:
     options, execution = parameters(command), Execution()
     for name in set(field_names(Execution)) & set(options):
@@ -133,7 +137,7 @@ def test_options_of_execution_match_it(command: str) -> None:
         assert options[name].default == default, name
 
 
-@pytest.mark.parametrize("command", [*STAGE_CONFIGS, "run"])
+@pytest.mark.parametrize("command", [*CONFIGS, "run"])
 def test_every_option_has_help(command: str) -> None:
     assert all(p.help for p in parameters(command).values())
 
