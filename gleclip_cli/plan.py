@@ -12,7 +12,7 @@ what a map costs.
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from typing import Any
 from gleclip_cli import pipeline
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import load_prepared
-from gleclip_cli.config import Execution, PrepareDataConfig, TrainSegConfig
+from gleclip_cli.config import EvaluateConfig, Execution, PrepareDataConfig, TrainSegConfig
 from gleclip_cli.datasets.readers import read_source, reading_once
 from gleclip_cli.errors import GleclipError, MissingInput
+from gleclip_cli.model.weights import RANDOM, find_clip
 from gleclip_cli.progress import SILENT, Progress, counted
+from gleclip_cli.resources import clip_files
 from gleclip_cli.training.cached import CACHE_LIMIT
 
 _FEW, _MORE = 2, 6
@@ -37,13 +39,14 @@ class Estimate:
     """One step of a run; `seconds` and `size` (bytes on disk) are None where the probe failed.
 
     `images` counts every pass of a training that keeps no features: it sees each image once per
-    epoch. A finished step costs nothing.
+    epoch. What is finished or left out costs nothing; `note` says so, and why.
     """
 
     label: str
     images: int
     seconds: float | None
     size: float | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,20 @@ def _plan(
     splits = _splits(run, configs["prepare-data"])
     reading = time.monotonic() - started
     todo = pipeline.steps(configs, fused=fused)
-    done = _finished(run, configs, executions, fused)
+    notes = dict.fromkeys(_finished(run, configs, executions, fused), "finished")
+    notes |= _left_out(todo, splits, _with_masks(run, configs["prepare-data"]))
     probes: list[_Measured] = []
-    if len(done) < len(todo):
+    if len(notes) < len(todo):
         try:
+            configs = _with_weights_at_hand(configs, progress)
             for count in (1, _FEW, _MORE):
                 progress.say(f"Probe: the whole run on {counted(count, 'image')} of every split.")
                 probes.append(_probe(configs, executions, count, fused))
         except GleclipError as error:
             progress.warn(f"The probe ended early, so times are unknown: {error.cause}")
     steps = [
-        Estimate(pipeline.label(step), 0, 0.0, 0.0)
-        if pipeline.label(step) in done
+        Estimate(label, 0, 0.0, 0.0, notes[label])
+        if (label := pipeline.label(step)) in notes
         else _estimate(step, splits, *(probes[1:] if len(probes) == 3 else ({}, {})))
         for step in todo
     ]
@@ -112,6 +117,49 @@ def _splits(run: RunDir, config: PrepareDataConfig) -> dict[str, int]:
             return {"train": config.train_images, "val": config.val_images}
         return {split: len(ids) for split, ids in read_source(config).splits.items()}
     return {split: len(prepared.image_ids(split)) for split in prepared.splits()}
+
+
+def _with_masks(run: RunDir, config: PrepareDataConfig) -> set[str]:
+    """Return the splits of which at least one image has a true mask."""
+    try:
+        prepared = load_prepared(run)
+    except MissingInput:
+        if config.dataset == "scenes":
+            return {"train", "val"}
+        pictures = read_source(config).pictures
+        return {split for picture in pictures for split, mask in picture.masks.items() if mask}
+    return {
+        split
+        for split in prepared.splits()
+        if any(prepared.record(split, i).mask for i in prepared.image_ids(split))
+    }
+
+
+def _left_out(
+    todo: Sequence[pipeline.Step], splits: Mapping[str, int], with_masks: set[str]
+) -> dict[str, str]:
+    """Return the evaluations that a run skips, and why."""
+    splits_of = {
+        pipeline.label(step): step[1].split for step in todo if isinstance(step[1], EvaluateConfig)
+    }
+    return {
+        label: "no true masks" if split in splits else f"no split {split}"
+        for label, split in splits_of.items()
+        if split not in with_masks
+    }
+
+
+def _with_weights_at_hand(configs: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Return configurations that fetch nothing: random weights take as much time."""
+    at_hand = dict(configs)
+    for command, config in configs.items():
+        if hasattr(config, "clip_weights"):
+            names = clip_files(config.clip_model, config.clip_weights)
+            if not find_clip(*names, fetch=False).sha256:
+                at_hand[command] = replace(config, clip_weights=RANDOM)
+    if at_hand != configs:
+        progress.say("The weights of CLIP are not on this machine: random ones serve the probe.")
+    return at_hand
 
 
 def _finished(

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
+from PIL import Image
 
 from gleclip_cli import pipeline
 from gleclip_cli import plan as module
@@ -49,7 +51,9 @@ def test_a_probe_is_scaled_to_the_images_of_every_step(
 ) -> None:
     """Every step costs 5 s once and 2 s per image, 10 bytes once and 3 per image; no cache."""
 
-    def probe(configs: Mapping[str, Any], executions: object, count: int) -> dict[str, Any]:
+    def probe(
+        configs: Mapping[str, Any], executions: object, count: int, *_: object
+    ) -> dict[str, Any]:
         images = {label: count * (2 if label == "prepare-data" else 1) for label in LABELS}
         return {label: (5.0 + 2 * n, 10.0 + 3 * n, 0.0) for label, n in images.items()}
 
@@ -73,7 +77,9 @@ def test_features_that_memory_cannot_hold_are_computed_in_every_pass(
 ) -> None:
     each = CACHE_LIMIT / 90
 
-    def probe(configs: Mapping[str, Any], executions: object, count: int) -> dict[str, Any]:
+    def probe(
+        configs: Mapping[str, Any], executions: object, count: int, *_: object
+    ) -> dict[str, Any]:
         return {
             label: (2.0 * count, 3.0 * count, each * count * (label == "train-cam"))
             for label in LABELS
@@ -145,3 +151,43 @@ def test_what_is_finished_costs_nothing(
         done = label in ("prepare-data", "train-cam", "gen-cam")
         assert (found[label].seconds == 0) == done, label
         assert (found[label].images == 0) == done, label
+
+
+def test_evaluations_without_true_masks_are_left_out_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cat/1.jpg", "dog/2.jpg"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "own" / name)
+    data = PrepareDataConfig(dataset="folder", data=str(tmp_path / "own"))
+    configs = {**CONFIGS, "prepare-data": data}
+    monkeypatch.setattr(module, "_probe", lambda *_: dict.fromkeys(LABELS, (2.0, 3.0, 0.0)))
+    steps = plan(RunDir(tmp_path / "run"), configs, EXECUTIONS).steps
+    notes = {step.label: step.note for step in steps if step.note}
+    assert notes == {
+        "evaluate cam train": "no true masks",
+        "evaluate pseudo train": "no true masks",
+        "evaluate seg val": "no split val",
+    }
+    assert all(step.seconds is not None for step in steps)
+    pipeline._stage("prepare-data")(RunDir(tmp_path / "run"), data, execution=Execution())
+    steps = plan(RunDir(tmp_path / "run"), configs, EXECUTIONS).steps
+    assert {step.label: step.note for step in steps if step.note} == {
+        **notes,
+        "prepare-data": "finished",
+    }
+
+
+def test_a_probe_fetches_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[str] = []
+
+    def probe(configs: Mapping[str, Any], *_: object) -> dict[str, Any]:
+        stages = ("train-cam", "gen-cam", "train-seg")
+        probed.extend(configs[command].clip_weights for command in stages)
+        return {}
+
+    monkeypatch.setattr(module, "_probe", probe)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    micro = {"clip_model": "micro-clip", "clip_weights": "micro-clip"}
+    plan(RunDir(tmp_path / "run"), {**CONFIGS, "gen-cam": GenCamConfig(**micro)}, EXECUTIONS)
+    assert probed == ["random", "micro-clip", "random"] * 3

@@ -26,7 +26,6 @@ from gleclip_cli.progress import counted
 
 if TYPE_CHECKING:  # `--help` loads neither numpy nor torch
     from gleclip_cli.artifacts.manifest import Manifest
-    from gleclip_cli.artifacts.tables import Scores
     from gleclip_cli.datasets.source import DataIndex
     from gleclip_cli.pipeline import Summary
     from gleclip_cli.plan import Plan
@@ -39,7 +38,10 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM."""
 
 
-_NUMBERS = {"share", "confidence", "IoU", "mIoU", "seconds", "images", "time", "MB"}
+_NUMBERS = {
+    *("share", "confidence", "IoU", "mIoU", "seconds", "images", "time", "MB"),
+    *("precision", "recall", "FP", "FN", "boundary", "95 % interval", "A", "B", "B - A"),
+}
 
 
 class _Speed(ProgressColumn):
@@ -131,25 +133,21 @@ class Report:
         if not self.quiet and not self.as_json:
             self.err.print(_table(title, ["image", "reason", "remedy"], rows))
 
-    def scores(self, scores: "Scores") -> None:
-        """Show IoU per class and the mean."""
-        self.document |= {
-            "miou": scores.miou,
-            "per_class_iou": scores.per_class_iou,
-            "images": scores.images,
-        }
-        rows = [
-            *scores.per_class_iou.items(),
-            (f"mean of {counted(scores.images, 'image')}", scores.miou),
-        ]
-        named = [[name, _percent(iou)] for name, iou in rows]
-        self._result(_table("IoU in percent", ["class", "IoU"], named))
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Show a result of the command as a table."""
+        self._result(_table(title, columns, rows))
+
+    def tell(self, line: str) -> None:
+        """Show a result of the command in one line."""
+        if not self.as_json:
+            self.bars.stop()
+            self.out.print(Text(printable(line)), soft_wrap=True)
 
     def areas(self, classes: Mapping[str, Mapping[str, Any]]) -> None:
         """Show what pictures hold: images, share of all pixels and confidence by class."""
         self.document["classes"] = classes
         rows = [
-            [name, str(area["images"]), _percent(area["share"]), _percent(area["confidence"])]
+            [name, str(area["images"]), percent(area["share"]), percent(area["confidence"])]
             for name, area in sorted(classes.items(), key=lambda entry: -entry[1]["pixels"])
         ]
         columns = ["class", "images", "share", "confidence"]
@@ -168,7 +166,7 @@ class Report:
             "waiting": summary.waiting,
         }
         rows = [
-            [r.label, f"{r.seconds:.1f}", _percent(scored.get(r.label))] for r in summary.results
+            [r.label, f"{r.seconds:.1f}", percent(scored.get(r.label))] for r in summary.results
         ]
         rows += [[name, "", "no true masks"] for name in summary.unscored]
         rows += [[name, "", "not reached"] for name in summary.waiting]
@@ -179,7 +177,7 @@ class Report:
         """Show what a run would do and cost."""
         self.document |= {"steps": [vars(step) for step in plan.steps], "free_bytes": plan.free}
         rows = [
-            [s.label, str(s.images or "finished"), _duration(s.seconds), _megabytes(s.size)]
+            [s.label, s.note or str(s.images), _duration(s.seconds), _megabytes(s.size)]
             for s in plan.steps
         ]
         known = [s for s in plan.steps if s.seconds is not None]
@@ -258,7 +256,8 @@ def _named(name: str, number: int) -> str:
     return counted(number, one, words)
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Return a share in percent, without the sign; nothing for None."""
     return "" if share is None else f"{100 * share:.1f}"
 
 
