@@ -6,6 +6,7 @@ import typer
 
 from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
+from gleclip_cli.cli.scores import show_scores
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import EvaluateConfig
 
@@ -42,6 +43,7 @@ def evaluate(
         bool,
         typer.Option("--save-predictions/--no-save-predictions", help="Keep predicted masks."),
     ] = DEFAULTS.save_predictions,
+    details: Annotated[bool, typer.Option("--details", help="Show all columns.")] = False,
     limit: options.LimitOption = DEFAULTS.limit,
     device: options.DeviceOption = "auto",
     workers: options.WorkersOption = 0,
@@ -66,4 +68,5 @@ def evaluate(
         execution = settings.execution("evaluate")
         report.done(stage(settings.run, chosen, execution=execution, progress=report))
         if not execution.dry_run:
-            report.scores(load_scores(settings.run.evaluation(chosen.what, chosen.split)))
+            scores = load_scores(settings.run.evaluation(chosen.what, chosen.split))
+            show_scores(report, scores, details=details)

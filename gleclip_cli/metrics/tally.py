@@ -108,6 +108,7 @@ class Tally:
         predicted = self.confusion[:, :-1].sum(axis=0)
         names = np.array(class_names)
         return {
+            "class_names": list(class_names),
             "miou_rule": "mean over classes that truth or prediction has, background among them",
             "images_all_ignored": self.all_ignored,
             "undecided_pixels": int(self.confusion[:, -1].sum()),
