@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gleclip_cli.artifacts.manifest import Manifest, load_manifest
@@ -19,9 +20,10 @@ from gleclip_cli.config import (
     Execution,
     GenCamConfig,
     PrepareDataConfig,
+    RefineConfig,
     TrainCamConfig,
 )
-from gleclip_cli.errors import MissingInput, OtherSettings
+from gleclip_cli.errors import MissingInput, OtherSettings, UsageError
 from gleclip_cli.progress import SILENT, Progress
 
 _SHARED = ("clip_model", "clip_weights", "calibration", "texts", "background_texts")
@@ -56,19 +58,25 @@ def run(
     configs: Mapping[str, Any],
     executions: Mapping[str, Execution] | None = None,
     *,
+    fused: bool = False,
     progress: Progress = SILENT,
 ) -> Summary:
     """Run every stage; score maps, pseudo masks and network where true masks exist.
 
     `configs` maps every command to its configuration, `executions` those that need one.
-    After a stage with failed items it stops, unless the next may read partial input.
+    After a stage with failed items it stops, unless the next may read partial input. `fused`: the
+    maps of an image are refined as soon as they are made, and not kept.
     """
-    summary = Summary(run)
-    todo = steps(configs)
+    summary, ways = Summary(run), executions or {}
+    todo = steps(configs, fused=fused)
     for number, step in enumerate(todo, start=1):
-        execution = (executions or {}).get(step[0], Execution())
+        command, execution = step[0], ways.get(step[0], Execution())
+        stage = _stage(command)
+        if fused and command == "gen-cam":
+            masks = configs["refine"], ways.get("refine", Execution())
+            stage = partial(_refined_at_once, masks=masks)
         progress.say(f"[{number}/{len(todo)}] {label(step)}")
-        if not _advance(summary, step, execution, progress):
+        if not _advance(summary, step, stage, execution, progress):
             summary.waiting = [label(later) for later in todo[number - 1 :]]
             break
     return summary
@@ -107,6 +115,41 @@ def gen_cam(
     return _stage("gen-cam")(run, config, execution=execution, progress=progress)
 
 
+def _refined_at_once(
+    run: RunDir,
+    config: GenCamConfig,
+    *,
+    masks: tuple[RefineConfig, Execution],
+    execution: Execution,
+    progress: Progress,
+) -> Manifest:
+    """Make maps, refine each as soon as it is there and remove it; `refine` then finds all done.
+
+    Raises:
+        UsageError: masks are asked for of another split.
+    """
+    from gleclip_cli.stages.gen_cam import open_cams
+    from gleclip_cli.stages.refine import open_masks
+
+    settings, way = masks
+    if settings.split != config.split:
+        raise UsageError(
+            f"--fused cannot refine {settings.split} while it makes maps of {config.split}.",
+            "Give gen-cam and refine one split, or leave out --fused.",
+        )
+    listed = load_prepared(run).image_ids(config.split)[: settings.limit]
+    with (
+        open_cams(run, config, execution=execution, progress=progress) as cams,
+        open_masks(
+            run, settings, cams.stage.begun(), listed, execution=way, progress=progress
+        ) as made,
+    ):
+        for image_id in made.follow(cams.made(spent=set(listed).difference(made.todo)), cams.stage):
+            run.cam(config.split, image_id).unlink()
+        cams.stage.note(kept=False)
+        return cams.stage.finish()
+
+
 def _worth_training(run: RunDir, config: GenCamConfig, execution: Execution) -> None:
     """Refuse before a training what gen-cam would refuse after it."""
     load_prepared(run).image_ids(config.split)
@@ -135,8 +178,8 @@ def label(step: Step) -> str:
     return command
 
 
-def steps(configs: Mapping[str, Any]) -> list[Step]:
-    """Return the stages in order, each followed by its evaluation.
+def steps(configs: Mapping[str, Any], *, fused: bool = False) -> list[Step]:
+    """Return the stages in order, each followed by its evaluation; fused, maps are not scored.
 
     Maps and pseudo masks of trainaug are scored on train: SBD's masks are coarser than VOC's.
     """
@@ -150,7 +193,7 @@ def steps(configs: Mapping[str, Any]) -> list[Step]:
         ("prepare-data", configs["prepare-data"]),
         *([("train-cam", configs["train-cam"])] if trained else []),
         ("gen-cam", configs["gen-cam"]),
-        ("evaluate", replace(score, what="cam", split=cams)),
+        *([] if fused else [("evaluate", replace(score, what="cam", split=cams))]),
         ("refine", configs["refine"]),
         ("evaluate", replace(score, what="pseudo", split=masks)),
         ("train-seg", train),
@@ -158,9 +201,15 @@ def steps(configs: Mapping[str, Any]) -> list[Step]:
     ]
 
 
-def _advance(summary: Summary, step: Step, execution: Execution, progress: Progress) -> bool:
+def _advance(
+    summary: Summary,
+    step: Step,
+    stage: Callable[..., Manifest],
+    execution: Execution,
+    progress: Progress,
+) -> bool:
     """Do one step; returns False if the work before it does not let it start."""
-    command, config = step
+    config = step[1]
     before = summary.results[-1].manifest if summary.results else None
     if before and before.counts.get("failed") and not execution.allow_partial:
         progress.warn(f"Items of {before.name} failed: use --allow-partial to go on without them.")
@@ -171,7 +220,7 @@ def _advance(summary: Summary, step: Step, execution: Execution, progress: Progr
             progress.say(f"Skipped: the images of {config.split} have no true masks.")
             summary.unscored.append(label(step))
             return True
-        manifest = _stage(command)(summary.run, config, execution=execution, progress=progress)
+        manifest = stage(summary.run, config, execution=execution, progress=progress)
         if isinstance(config, EvaluateConfig) and not execution.dry_run:
             scores = load_scores(summary.run.evaluation(config.what, config.split))
     except MissingInput as missing:

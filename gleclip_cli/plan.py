@@ -93,7 +93,7 @@ def _plan(
             configs = _with_weights_at_hand(configs, progress)
             for count in (1, _FEW, _MORE):
                 progress.say(f"Probe: the whole run on {counted(count, 'image')} of every split.")
-                probes.append(_probe(configs, executions, count, fused))
+                probes.append(_probe(configs, executions, count))
         except GleclipError as error:
             progress.warn(f"The probe ended early, so times are unknown: {error.cause}")
     steps = [
@@ -176,7 +176,7 @@ def _finished(
 
 
 def _probe(
-    configs: Mapping[str, Any], executions: Mapping[str, Execution], count: int, fused: bool
+    configs: Mapping[str, Any], executions: Mapping[str, Execution], count: int
 ) -> _Measured:
     """Return what every step takes for `count` images of every split."""
     few = {command: replace(config, limit=count) for command, config in configs.items()}
@@ -190,7 +190,7 @@ def _probe(
         for command, execution in executions.items()
     }
     with tempfile.TemporaryDirectory(prefix="gleclip-probe-") as folder:
-        summary = pipeline.run(RunDir(folder), few, real, fused=fused)
+        summary = pipeline.run(RunDir(folder), few, real)
         return {
             r.label: (
                 r.seconds,

@@ -26,6 +26,9 @@ from gleclip_cli.config import (
 )
 from gleclip_cli.errors import MissingInput
 from gleclip_cli.progress import Silent
+from gleclip_cli.stages.evaluate import evaluate
+from gleclip_cli.stages.gen_cam import gen_cam as make_cams
+from gleclip_cli.stages.refine import refine
 
 STAGES = ("prepare_data", "train_cam", "gen_cam/train", "refine/train", "train_seg/seg")
 SCORED = ("evaluate/cam-train", "evaluate/pseudo-train", "evaluate/seg-val")
@@ -173,6 +176,35 @@ def test_without_masks_everything_but_scoring_works(tiny_voc: Path, tiny_clip_js
     assert not summary.waiting
     assert run.pseudo_mask("train", "a").exists()
     assert run.checkpoint("seg").exists()
+
+
+def test_fused_gives_the_same_but_for_the_maps(tiny_voc: Path, tiny_clip_json: str) -> None:
+    configs = settings(tiny_voc, tiny_clip_json)
+    configs["gen-cam"] = replace(configs["gen-cam"], method="similarity")
+    plain, fused = RunDir(tiny_voc.parents[1] / "plain"), RunDir(tiny_voc.parents[1] / "fused")
+    pipeline.run(plain, configs, _on_cpu())
+    summary = pipeline.run(fused, configs, _on_cpu(), fused=True)
+    assert [result.label for result in summary.results][1:3] == ["gen-cam", "refine"]
+    assert all(result.manifest.complete for result in summary.results)
+    lasting = {
+        name: content
+        for name, content in bytes_of(plain.root).items()
+        if not name.startswith(("gen_cam/train/cams/", "evaluate/cam-train/"))
+    }
+    assert bytes_of(fused.root) == lasting
+    with pytest.raises(MissingInput, match="not kept"):
+        evaluate(fused, EvaluateConfig(what="cam", split="train"))
+    others = Execution(device="cpu", overwrite=True)
+    with pytest.raises(MissingInput, match="not kept"):
+        refine(fused, replace(configs["refine"], bg_power=3.0), execution=others)
+    fused.pseudo_mask("train", "b").unlink()
+    kept = fused.pseudo_mask("train", "a").stat().st_mtime_ns
+    again = pipeline.run(fused, configs, _on_cpu(), fused=True)
+    assert not again.waiting
+    assert fused.pseudo_mask("train", "a").stat().st_mtime_ns == kept
+    assert bytes_of(fused.root) == lasting
+    assert make_cams(fused, configs["gen-cam"], execution=Execution(device="cpu")).complete
+    assert fused.cam("train", "a").read_bytes() == plain.cam("train", "a").read_bytes()
 
 
 def test_gen_cam_fills_the_gaps_before_it(

@@ -20,6 +20,11 @@ class Entry:
     fingerprint: str = ""
     facts: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def content(self) -> str:
+        """Hashes of its files, by their names: what the next stage makes something from."""
+        return ",".join(self.files[name] for name in sorted(self.files))
+
     def line(self) -> str:
         """The entry as one line of JSON."""
         content: dict[str, Any] = {"id": self.image_id, "files": self.files}

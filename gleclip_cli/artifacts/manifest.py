@@ -51,11 +51,7 @@ class Manifest:
     def fingerprints(self) -> dict[str, str]:
         """Finished image ids -> hash of their files, for `Stage.todo` of the next stage."""
         entries = read_entries(index_files(self.path.parent))
-        return {
-            image_id: ",".join(entry.files[name] for name in sorted(entry.files))
-            for image_id, entry in sorted(entries.items())
-            if image_id
-        }
+        return {image_id: entry.content for image_id, entry in sorted(entries.items()) if image_id}
 
 
 def load_manifest(run: RunDir, stage: str, name: str = "") -> Manifest:
@@ -89,6 +85,14 @@ def require(run: RunDir, stage: str, name: str = "", *, allow_partial: bool) -> 
     if stage in _OF_ITEMS:
         _refuse_outdated(run, manifest, _remedy(run, stage, name))
     return manifest
+
+
+def not_kept(maps: Manifest) -> MissingInput:
+    """Return the error of who needs maps that were removed once they were refined."""
+    return MissingInput(
+        f"The maps of {printable(maps.path.parent)} were refined as they were made, and not kept.",
+        "Run `gleclip gen-cam` to make them again.",
+    )
 
 
 def _refuse_outdated(run: RunDir, manifest: Manifest, remedy: str) -> None:

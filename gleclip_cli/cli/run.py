@@ -23,6 +23,13 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="A small version that ends within minutes.")
     ] = False,
+    fused: Annotated[
+        bool,
+        typer.Option(
+            "--fused",
+            help="Refine the maps of an image as soon as they are made; keep and score no maps.",
+        ),
+    ] = False,
     run: options.RunOption = None,
     data: options.DataOption = "",
     clip_model: options.ClipModelOption = "",
@@ -56,9 +63,11 @@ def run(
         from gleclip_cli.plan import plan
 
         if dry_run:
-            report.plan(plan(settings.run, configs, executions, progress=report))
+            report.plan(plan(settings.run, configs, executions, fused=fused, progress=report))
         else:
-            report.summary(pipeline.run(settings.run, configs, executions, progress=report))
+            report.summary(
+                pipeline.run(settings.run, configs, executions, fused=fused, progress=report)
+            )
 
 
 def _alone() -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gleclip_cli.artifacts.manifest import Manifest
+from gleclip_cli.artifacts.manifest import Manifest, not_kept
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import PreparedData
 from gleclip_cli.config import EVALUATE_WHAT, TRAIN, TRAINAUG, EvaluateConfig
@@ -30,6 +30,8 @@ def find_scope(data: PreparedData, config: EvaluateConfig, source: Manifest, out
     Raises:
         MissingInput: there are no true masks, or a prediction is missing and must not be.
     """
+    if config.what == "cam" and not source.data.get("kept", True):
+        raise not_kept(source)
     split, by_split = config.split, config.what in EVALUATE_WHAT
     listed = data.image_ids(split)
     if by_split and output != split:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.manifest import not_kept
 from gleclip_cli.artifacts.maps import Cam, load_cam, save_confidence, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
@@ -85,14 +86,21 @@ def open_masks(
     """
     prepared = require(run, "prepare_data", allow_partial=execution.allow_partial)
     fetch = not execution.dry_run
-    source = _source_of_maps(cams, fetch=fetch) if "caa" in config.steps else None
+    partial = execution.allow_partial
+    training = require(run, "train_cam", allow_partial=partial) if config.follows_training else None
+    source = None
+    if config.needs_model:
+        # Other steps need no model: without it, workers start in half the time and memory.
+        from gleclip_cli.cam.spread import source_of_maps
+
+        source = source_of_maps(run, config, cams, training, fetch=fetch)
     require_steps(config)
     with open_stage(
         run,
         "refine",
         config,
         name=config.split,
-        inputs=[prepared, cams],
+        inputs=[prepared, cams, training],
         item_ids=image_ids,
         execution=execution,
         progress=progress,
@@ -100,7 +108,7 @@ def open_masks(
         stage.note(labels=cams.data["config"].get("labels", "given"))
         maps, images = cams.fingerprints(), load_prepared(run).fingerprints(config.split)
         made_from = {i: f"{maps.get(i, '')} {images[i]}" for i in image_ids}
-        todo = stage.todo(made_from)
+        todo = stage.todo(made_from)  # which looks up what each is made from when it is done
         device = ""
         if todo and not stage.dry_run:
             device = str(pick_device(execution.device, progress))
@@ -130,6 +138,22 @@ class Masks:
                 self.stage.done(image_id, *files, without_classes=without_classes)
             yield image_id
 
+    def follow(self, image_ids: Iterable[str], cams: Stage) -> Iterator[str]:
+        """Make the masks of images whose maps come from `cams`; yield those that went well."""
+        images = load_prepared(self.run).fingerprints(self.config.split)
+
+        def arriving() -> Iterator[str]:
+            for image_id in image_ids:
+                entry = cams.index.entry(image_id)
+                if entry is not None and image_id in self.made_from:
+                    self.made_from[image_id] = f"{entry.content} {images[image_id]}"
+                    yield image_id
+
+        for image_id in self.made(arriving()):
+            entry = self.stage.index.entry(image_id)
+            if entry is not None and entry.fingerprint == self.made_from[image_id]:
+                yield image_id
+
 
 def _refuse_spent_maps(
     run: RunDir, config: RefineConfig, cams: Manifest, image_ids: list[str], execution: Execution
@@ -139,21 +163,11 @@ def _refuse_spent_maps(
     with open_masks(run, config, cams, image_ids, execution=look, progress=SILENT) as masks:
         left = masks.todo
     if left and not any(run.cam(config.split, image_id).exists() for image_id in left):
-        raise MissingInput(
-            f"The maps of {config.split} were refined as they were made, and not kept.",
-            "Run `gleclip gen-cam` to make them again.",
-        )
+        raise not_kept(cams)
 
 
 def _files(run: RunDir, split: str, image_id: str) -> tuple[Path, Path]:
     return run.pseudo_mask(split, image_id), run.confidence(split, image_id)
-
-
-def _source_of_maps(manifest: Manifest, *, fetch: bool) -> "MapSource":
-    # Only caa needs a model: without it, workers start in half the time and memory.
-    from gleclip_cli.cam.spread import source_of_maps
-
-    return source_of_maps(manifest.data, fetch=fetch)
 
 
 class _Refiner:

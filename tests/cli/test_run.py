@@ -8,6 +8,7 @@ import pytest
 from typer.testing import Result
 
 from gleclip_cli import pipeline
+from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import Scores
 
 Run = Callable[..., Result]
@@ -72,6 +73,21 @@ def test_quick_is_a_smaller_preset_in_its_own_run(scored: Any, gleclip: Run) -> 
     assert first.run.root == Path("runs/scenes-quick")
     assert first.config.train_images < 600
     assert gleclip("run", "voc", "--quick").exit_code == 2
+
+
+def test_fused_is_told_to_the_pipeline(
+    stages: Any, gleclip: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def run(run: RunDir, *_: Any, fused: bool, **__: Any) -> pipeline.Summary:
+        told.append(fused)
+        return pipeline.Summary(run)
+
+    monkeypatch.setattr(pipeline, "run", run)
+    assert gleclip("run", "scenes").exit_code == 0
+    assert gleclip("run", "scenes", "--fused").exit_code == 0
+    assert told == [False, True]
 
 
 def test_shared_options_reach_every_stage(scored: Any, gleclip: Run) -> None:
