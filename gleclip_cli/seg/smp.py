@@ -65,7 +65,9 @@ class SmpNetwork(nn.Module):
         """Return logits at the size of the pictures, which are RGB in [0, 1]."""
         height, width = images.shape[-2:]
         right, below = (
-            -(-max(side, self._least) // self.patch_size) * self.patch_size - side
+            # not -(-a // b): ONNX divides towards zero
+            (max(side, self._least) + self.patch_size - 1) // self.patch_size * self.patch_size
+            - side
             for side in (width, height)
         )
         # zero is the mean colour
