@@ -22,10 +22,7 @@ def report(
         str | None,
         typer.Option(metavar="NAME", help="Only images of this list. Else of all with output."),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Threads that make thumbnails. Else one per core."),
-    ] = None,
+    workers: options.WorkersOption = 0,
     quiet: options.QuietOption = False,
     json_: options.JsonOption = False,
     debug: options.DebugOption = False,

@@ -47,13 +47,15 @@ def labels_uri(labels: Labels, size: Size, palette: NDArray[np.uint8]) -> str:
     Background is transparent, what is ignored grey. Wide labels share the 255 colours.
     """
     small = _nearest(labels, size)
-    values, places = np.unique(small, return_inverse=True)
+    values = np.flatnonzero(np.bincount(small.ravel()))
+    places = np.zeros(values[-1] + 1, np.uint8)
+    places[values] = np.arange(len(values))
     colours = palette[np.where(values > 255, (values - 1) % 255 + 1, values)]
     alphas = np.full(len(values), 255)
     alphas[values == 0] = 0
     ignored = values == ignore_index(labels)
     colours[ignored], alphas[ignored] = ERROR_COLOURS[-1], _IGNORED_ALPHA
-    return _indexed_uri(places.reshape(small.shape).astype(np.uint8), colours, alphas)
+    return _indexed_uri(places[small], colours, alphas)
 
 
 def errors_uri(gt_mask: Labels, pred_mask: Labels, size: Size) -> str:
@@ -94,7 +96,7 @@ def _indexed_uri(
 ) -> str:
     picture = Image.fromarray(places)
     picture.putpalette(colours.astype(np.uint8).tobytes())
-    return _uri(picture, "png", optimize=True, transparency=bytes(alphas.astype(np.uint8)))
+    return _uri(picture, "png", transparency=bytes(alphas.astype(np.uint8)))
 
 
 def _uri(picture: Image.Image, kind: str, **options: object) -> str:

@@ -1,22 +1,15 @@
 """Tables and charts of the page, made from evaluations and outputs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
-from gleclip_cli.config import TRAIN
 from gleclip_cli.tools.report.charts import (
-    Mark,
-    Series,
     heat_map,
-    line_chart,
     share_bar,
     share_scale,
-    training_lines,
 )
 from gleclip_cli.tools.report.outputs import Output
 from gleclip_cli.tools.report.scores import (
@@ -28,19 +21,13 @@ from gleclip_cli.tools.report.scores import (
 
 _MEASURES = (
     ("Foreground mIoU", "miou_foreground"),
+    ("Boundary mIoU", "boundary_miou"),
     ("Frequency-weighted IoU", "frequency_weighted_iou"),
     ("Pixel accuracy", "pixel_accuracy"),
-    ("Boundary IoU", "boundary_iou"),
+    ("FP", "fp_foreground"),
+    ("FN", "fn_foreground"),
 )
 _NOT_BY_IMAGES = ("prepare_data", "train_cam", "train_seg")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart with its caption."""
-
-    chart: Markup
-    caption: str
 
 
 def score_table(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
@@ -149,71 +136,6 @@ def confusion_part(evaluations: Sequence[Evaluation], names: tuple[str, ...]) ->
             "confusions": largest_confusions(confusion, names),
         }
     return {"heat": None}
-
-
-def sweep_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
-    """Return a curve of each evaluation of maps that has swept the background threshold."""
-    figures = []
-    for evaluation in evaluations:
-        sweep = evaluation.fact("sweep")
-        if not isinstance(sweep, dict):
-            continue
-        pairs = zip(sweep["thresholds"], sweep["miou"], strict=False)
-        points = [(float(t), float(m)) for t, m in pairs if m is not None]
-        threshold, miou = float(evaluation.fact("threshold")), evaluation.scores.miou
-        chart = line_chart(
-            [Series("mIoU", points, evaluation.kind)],
-            label=f"mIoU by background threshold, {evaluation.title}",
-            x_name="background threshold",
-            y_name="mIoU, %",
-            marks=[Mark(threshold, miou, f"{threshold:g}: {100 * miou:.1f} %", evaluation.kind)],
-            y_range=(0, max(0.1, 1.12 * max(m for _, m in points))),
-            scale=100,
-        )
-        figures.append(Figure(chart, _sweep_caption(evaluation)))
-    return figures
-
-
-def _sweep_caption(evaluation: Evaluation) -> str:
-    if evaluation.split == TRAIN:
-        after = "Other splits use the best of train."
-    else:
-        after = "It was chosen on the images it is scored on, which flatters it."
-    return f"{evaluation.title.capitalize()}: mIoU at each constant background score. {after}"
-
-
-def training_figures(outputs: Sequence[Output]) -> list[Figure]:
-    """Return the loss of every training by step, and its scores where they are more than one."""
-    figures = []
-    for output in outputs:
-        told, colour = output.training, 0 if output.stage == "train_cam" else 2
-        if told.losses:
-            chart = line_chart(
-                training_lines("loss", told.losses, colour=colour),
-                label=f"Loss by step, {output.title}",
-                x_name="step",
-                y_name="loss",
-            )
-            last = told.losses[-1]
-            caption = f"{output.title}: loss as logged, and its running mean where there is one. "
-            caption += f"Step {last[0]:g} ends at {last[1]:.3f}."
-            if len(told.monitored) == 1:
-                miou = told.monitored[0][1]
-                caption += (
-                    f" Then {100 * miou:.1f} % mIoU on a few images of {told.monitored_split}."
-                )
-            figures.append(Figure(chart, caption))
-        if len(told.monitored) > 1:
-            chart = line_chart(
-                [Series("mIoU", told.monitored, colour, dots=True)],
-                label=f"mIoU by step, {output.title}",
-                x_name="step",
-                y_name="mIoU, %",
-                scale=100,
-            )
-            caption = f"{output.title}: mIoU on a few images of {told.monitored_split}."
-            figures.append(Figure(chart, caption))
-    return figures
 
 
 def time_part(outputs: Sequence[Output]) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """The gallery: which images of which splits it shows, and what stands on their cards."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import PreparedData
-from gleclip_cli.config import TRAIN, TRAINAUG
 from gleclip_cli.datasets.vocabulary import Vocabulary
+from gleclip_cli.metrics.scope import made_for
 from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.progress import Progress
 from gleclip_cli.tools.report import encode
@@ -54,7 +54,7 @@ class Gallery:
             "about": text,
             "splits": splits,
             "classes": [(i, name) for i, name in enumerate(names) if i],
-            "scored": any(c.score is not None for c in self.picked),
+            "scored": any(c.iou for c in self.picked),
             "errors": [
                 (name, "#{:02x}{:02x}{:02x}".format(*colour))
                 for name, colour in zip(encode.ERRORS, encode.ERROR_COLOURS, strict=True)
@@ -71,7 +71,7 @@ class Gallery:
 
     def _shown(self, card: Card) -> dict[str, Any]:
         names, palette = self.vocabulary.class_names, self.vocabulary.palette
-        known = sorted({*card.class_ids, *card.iou} - {0})
+        known = {*card.class_ids, *card.iou} - {0}
         panels = [key for key in PANELS if key in card.pictures or (key == "cam" and card.maps)]
         judged = "prediction" if "prediction" in card.pictures else "pseudo"
         titles = {**PANELS, "error": f"Error of {PANELS[judged].lower()}"}
@@ -89,7 +89,7 @@ class Gallery:
                     "ghost": i in card.spurious,
                     "colour": "#{:02x}{:02x}{:02x}".format(*palette[(i - 1) % 255 + 1]),
                 }
-                for i in known
+                for i in sorted(known, key=lambda i: (i in card.spurious, i))
             ],
             "panels": [(key, titles[key]) for key in panels],
             "data": {"pictures": card.pictures, "maps": card.maps},
@@ -113,15 +113,16 @@ def choose(
         UsageError: the data set has no such split.
     """
     splits = [split] if split else _worth_showing(data, outputs)
-    sources = {name: _sources(outputs, evaluations, name) for name in splits}
+    sources = {name: _sources(run, outputs, evaluations, name) for name in splits}
     candidates: dict[str, list[Candidate]] = {}
     seen: set[str] = set()
     for name in splits:
-        scores, labels = image_scores(evaluations, name), data.labels(name)
+        iou = image_scores(evaluations, name, len(vocabulary.class_names))
+        labels = data.labels(name)
         ids = [image_id for image_id in data.image_ids(name) if image_id not in seen]
         seen.update(ids)
         candidates[name] = [
-            Candidate(name, i, tuple(labels.get(i, ())), scores.get(i)) for i in ids
+            Candidate(name, i, tuple(labels.get(i, ())), iou.get(i, {})) for i in ids
         ]
     totals = {name: len(found) for name, found in candidates.items() if found}
     shares = share_out(totals, images)
@@ -138,15 +139,14 @@ def _worth_showing(data: PreparedData, outputs: Sequence[Output]) -> list[str]:
 _BY_IMAGE = ("gen_cam", "refine", "evaluate")
 
 
-def _sources(outputs: Sequence[Output], evaluations: Sequence[Evaluation], split: str) -> Sources:
-    names: Mapping[str, set[str]] = {
-        stage: {o.name for o in outputs if o.stage == stage} for stage in ("gen_cam", "refine")
-    }
+def _sources(
+    run: RunDir, outputs: Sequence[Output], evaluations: Sequence[Evaluation], split: str
+) -> Sources:
+    begun = {(output.stage, output.name) for output in outputs}
 
     def serving(stage: str) -> str | None:
-        # maps and masks of trainaug serve train, which it holds
-        choices = (split, TRAINAUG) if split == TRAIN else (split,)
-        return next((name for name in choices if name in names[stage]), None)
+        name = made_for(run, stage, split)
+        return name if (stage, name) in begun else None
 
     networks = [e.what for e in evaluations if e.kind == 2 and e.split == split]
     return Sources(serving("gen_cam"), serving("refine"), networks[0] if networks else None)

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import UsageError
+from gleclip_cli.parallel.batches import helpers
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.resources import data_file
-from gleclip_cli.tools.report import figures
+from gleclip_cli.tools.report import curves, figures
 from gleclip_cli.tools.report.gallery import choose
 from gleclip_cli.tools.report.gaps import Gap, find_gaps, next_command
 from gleclip_cli.tools.report.outputs import Output, read_outputs
@@ -52,19 +52,19 @@ def report(
     *,
     images: int = 300,
     split: str | None = None,
-    workers: int | None = None,
+    workers: int = 0,
     progress: Progress = SILENT,
 ) -> Report:
     """Write `<run>/report.html` from what the run holds, finished or not.
 
     `images`: most images in the gallery, of all splits or of one; `workers`: threads that make
-    thumbnails, one per core by default. The same run gives the same bytes.
+    thumbnails beside one per core. The same run gives the same bytes.
 
     Raises:
         MissingInput: no data were prepared.
         UsageError: a negative number, or a split that the data set has not.
     """
-    if images < 0 or (workers is not None and workers < 0):
+    if images < 0 or workers < 0:
         raise UsageError("A number of images or workers is negative.", "Use 0 or more.")
     data = load_prepared(run)
     vocabulary = load_vocabulary(data.vocabulary)
@@ -72,19 +72,18 @@ def report(
     evaluations, faults = read_evaluations(outputs)
     gallery = choose(run, data, vocabulary, outputs, evaluations, split=split, images=images)
     gaps = find_gaps(run, data, outputs, evaluations, faults)
-    threads = len(os.sched_getaffinity(0)) if workers is None else workers
     context = {
         **_frame(run, data, vocabulary, outputs),
         **figures.score_table(evaluations),
         **figures.class_table(evaluations, vocabulary.class_names, vocabulary.palette),
         **figures.confusion_part(evaluations, vocabulary.class_names),
         **figures.time_part(outputs),
-        "sweeps": figures.sweep_figures(evaluations),
-        "trainings": figures.training_figures(outputs),
+        "sweeps": curves.sweep_figures(evaluations),
+        "trainings": curves.training_figures(outputs),
         "missing": gaps,
         "sweep_command": next_command(run, "evaluate", "--what cam --split train"),
         "gallery": gallery.about,
-        "cards": gallery.cards(workers=threads, progress=progress),
+        "cards": gallery.cards(workers=helpers(workers), progress=progress),
         "outputs": [_described(output) for output in outputs],
     }
     size = _write(run.report(), context)
@@ -111,7 +110,7 @@ def _write(path: Path, context: dict[str, Any]) -> int:
     with atomic_write(path) as temporary:
         with temporary.open("wb") as file:
             for piece in environment.get_template("report.html").generate(**context, **code):
-                file.write(piece.encode("utf-8", "replace"))
+                file.write(piece.encode("utf-8", "backslashreplace"))
         return temporary.stat().st_size
 
 

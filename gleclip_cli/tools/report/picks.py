@@ -4,18 +4,18 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image that may be shown; `score`: its mIoU, None where it has none."""
+    """An image that may be shown; `iou`: class id -> IoU there, where it was scored."""
 
     split: str
     image_id: str
     class_ids: tuple[int, ...]
-    score: float | None
+    iou: Mapping[int, float] = field(default_factory=dict, compare=False)
 
 
 def pick(candidates: Sequence[Candidate], *, most: int) -> list[Candidate]:
@@ -30,7 +30,7 @@ def pick(candidates: Sequence[Candidate], *, most: int) -> list[Candidate]:
     for candidate in candidates:
         for class_id in candidate.class_ids or (0,):
             by_class.setdefault(class_id, []).append(candidate)
-    queues = [_queues(members) for _, members in sorted(by_class.items())]
+    queues = [_queues(members, class_id) for class_id, members in sorted(by_class.items())]
     turns = cycle([queue for three in zip(*queues, strict=True) for queue in three])
     taken: set[Candidate] = set()
     while len(taken) < most:
@@ -42,11 +42,11 @@ def pick(candidates: Sequence[Candidate], *, most: int) -> list[Candidate]:
     return [candidate for candidate in candidates if candidate in taken]
 
 
-def _queues(members: list[Candidate]) -> tuple[deque[Candidate], ...]:
+def _queues(members: list[Candidate], class_id: int) -> tuple[deque[Candidate], ...]:
     """Return a class's images from the worst on, from the best on, and at random."""
     shuffled = sorted(members, key=lambda c: chance(c.split, c.image_id))
-    scored = [c for c in shuffled if c.score is not None]
-    worst = sorted(scored, key=lambda c: c.score or 0.0)
+    scored = [c for c in shuffled if class_id in c.iou]
+    worst = sorted(scored, key=lambda c: c.iou[class_id])
     return deque(worst), deque(reversed(worst)), deque(shuffled)
 
 

@@ -1,7 +1,5 @@
 """Evaluations of a run as the report tells them: figures, intervals, confusions, sweeps."""
 
-import csv
-import io
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.arrays import load_arrays
+from gleclip_cli.artifacts.per_image import read_image_tables
 from gleclip_cli.artifacts.tables import Scores, load_scores
 from gleclip_cli.config import TRAIN
 from gleclip_cli.errors import BadInput
+from gleclip_cli.metrics.overlap import iou_of
 from gleclip_cli.tools.report.outputs import Output
 
 KINDS = ("Maps", "Pseudo masks", "Network")
@@ -26,8 +26,7 @@ Bounds = tuple[float, float]
 class Evaluation:
     """One scored output; `kind`: its place in KINDS; `confusion` (C, C + 1), rows are the truth.
 
-    `interval`, `intervals`: bounds of the mIoU and of the IoU by class name, where known;
-    `by_image`: image id -> mIoU.
+    `interval`, `intervals`: bounds of the mIoU and of the IoU by class name, where known.
     """
 
     what: str
@@ -37,7 +36,7 @@ class Evaluation:
     confusion: NDArray[np.int64] | None
     interval: Bounds | None
     intervals: dict[str, Bounds]
-    by_image: dict[str, float]
+    folder: Path
 
     @property
     def title(self) -> str:
@@ -72,7 +71,8 @@ def _read(output: Output) -> Evaluation:
         confusion = load_arrays(output.folder / "confusion.npz")["confusion"]
     except (BadInput, KeyError):
         confusion = None
-    interval, intervals = _intervals(scores)
+    by_class = scores.extra.get("per_class_interval", {})
+    bounds = {name: _interval(pair) for name, pair in by_class.items()}
     split = str(output.data["config"]["split"])
     return Evaluation(
         what=what,
@@ -80,27 +80,16 @@ def _read(output: Output) -> Evaluation:
         kind=_KIND.get(what, 2),
         scores=scores,
         confusion=confusion,
-        interval=interval,
-        intervals=intervals,
-        by_image=_by_image(output.folder / "per_image.csv"),
+        interval=_interval(scores.extra.get("miou_interval")),
+        intervals={name: pair for name, pair in bounds.items() if pair},
+        folder=output.folder,
     )
 
 
-def _by_image(path: Path) -> dict[str, float]:
-    """Read the mIoU of each image; a row that tells none is passed over."""
-    scores = {}
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return {}
-    for row in csv.DictReader(io.StringIO(text, newline="")):
-        with suppress(KeyError, TypeError, ValueError):
-            scores[row["image"]] = float(row["miou"])
-    return scores
-
-
-def _intervals(scores: Scores) -> tuple[Bounds | None, dict[str, Bounds]]:
-    return None, {}
+def _interval(value: Any) -> Bounds | None:
+    """Read [low, high], if it is one."""
+    known = isinstance(value, list) and len(value) == 2 and None not in value
+    return (float(value[0]), float(value[1])) if known else None
 
 
 def main_of_each_kind(evaluations: list[Evaluation]) -> list[Evaluation]:
@@ -131,9 +120,20 @@ def largest_confusions(
     return [(names[i], names[j], float(shares[i, j])) for i, j in pairs if shares[i, j] > 0]
 
 
-def image_scores(evaluations: Sequence[Evaluation], split: str) -> dict[str, float]:
-    """Return the mIoU of each image of a split, by its last evaluation: image id -> mIoU."""
+def image_scores(
+    evaluations: Sequence[Evaluation], split: str, num_classes: int
+) -> dict[str, dict[int, float]]:
+    """Return the IoU of every class of every image of a split, by the last evaluation that tells.
+
+    Image id -> class id -> IoU; an evaluation whose tables cannot be read is passed over.
+    """
     for evaluation in reversed(evaluations):
-        if evaluation.split == split and evaluation.by_image:
-            return evaluation.by_image
+        if evaluation.split != split:
+            continue
+        scores = {}
+        with suppress(BadInput):
+            for image in read_image_tables(evaluation.folder, num_classes):
+                iou = iou_of(image.overlap)
+                scores[image.image_id] = {int(i): float(iou[i]) for i in np.flatnonzero(iou >= 0)}
+            return scores
     return {}
