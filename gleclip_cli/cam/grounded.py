@@ -69,19 +69,32 @@ class Grounded:
             affinity = list(learned_affinity(grounding.joined))
         grid = (features.dense.shape[2], features.dense.shape[3])
         return [
-            self._joined(fine, gated(attention, learned), grid)
+            half_spread(
+                fine,
+                gated(attention, learned),
+                grid,
+                threshold=self._threshold,
+                labelled=self._labelled,
+            )
             for fine, attention, learned in zip(maps, features.attention, affinity, strict=True)
         ]
 
-    def _joined(
-        self, fine: Float[Tensor, "k h w"], affinity: Float[Tensor, "n n"], grid: tuple[int, int]
-    ) -> Float[Tensor, "k h w"]:
-        coarse = functional.interpolate(fine[None], grid, mode="area")[0]
-        spread = min_max(caa(affinity, coarse, threshold=self._threshold))
-        if not self._labelled:
-            spread = spread * fine.amax(dim=(1, 2), keepdim=True)
-        size = (fine.shape[1], fine.shape[2])
-        return (fine + functional.interpolate(spread[None], size, mode="bilinear")[0]) / 2
+
+def half_spread(
+    fine: Float[Tensor, "k h w"],
+    affinity: Float[Tensor, "n n"],
+    grid: tuple[int, int],
+    *,
+    threshold: float,
+    labelled: bool,
+) -> Float[Tensor, "k h w"]:
+    """Return the mean of fine maps and of what CAA makes of them on the `grid` of patches."""
+    coarse = functional.interpolate(fine[None], grid, mode="area")[0]
+    spread = min_max(caa(affinity, coarse, threshold=threshold))
+    if not labelled:
+        spread = spread * fine.amax(dim=(1, 2), keepdim=True)
+    size = (fine.shape[1], fine.shape[2])
+    return (fine + functional.interpolate(spread[None], size, mode="bilinear")[0]) / 2
 
 
 def present_of(class_ids: Sequence[Sequence[int]], num_classes: int) -> Bool[Tensor, "b k"]:

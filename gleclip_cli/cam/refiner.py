@@ -25,10 +25,10 @@ class Refiner:
         self._config, self._device = config, device
         self._spread = None
         if source is not None:
-            # Only caa needs a model: without it, workers start in half the time and memory.
+            # Other steps need no model: without it, workers start in half the time and memory.
             from gleclip_cli.cam.spread import Spreader
 
-            self._spread = Spreader(source, device, threshold=config.caa_threshold)
+            self._spread = Spreader(source, config, device)
 
     def works_on(self, cam: Cam) -> bool:
         """Whether a step is left to do: without one, the image is not needed."""
@@ -46,5 +46,7 @@ class Refiner:
 
     def plain(self, cam: Cam) -> Float[ndarray, "k1 H W"]:
         """Return the scores before any step, at the size of the image, background first."""
-        power, constant = self._config.bg_power, self._config.bg_threshold
-        return with_background(cam, power=power, constant=constant)
+        config = self._config
+        return with_background(
+            cam, rule=config.bg_rule, power=config.bg_power, constant=config.bg_threshold
+        )

@@ -8,6 +8,7 @@ from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import CRF_PRESETS, REFINE_STEPS, RefineConfig
+from gleclip_cli.config.refine import AFFINITIES, BACKGROUND_RULES, WALK_STRIDES
 
 DEFAULTS = RefineConfig()
 
@@ -24,6 +25,14 @@ def refine(
             metavar="A,B", help=f"In order, of: {', '.join(REFINE_STEPS)}; or none of them: none."
         ),
     ] = list(DEFAULTS.steps),
+    bg_rule: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(BACKGROUND_RULES),
+            help="What leaves the rest to the background: the best class, or all together, which "
+            "in maps of gle-clip without CAA is the mass of the background words.",
+        ),
+    ] = DEFAULTS.bg_rule,
     bg_power: Annotated[
         float, typer.Option(metavar="P", help="Background score: (1 - max over classes) ** P.")
     ] = DEFAULTS.bg_power,
@@ -31,7 +40,27 @@ def refine(
         float | None,
         typer.Option(metavar="0..1", help="Background score: this constant instead."),
     ] = DEFAULTS.bg_threshold,
+    affinity: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(AFFINITIES),
+            help="What caa and walk follow: CLIP's attention, what the run's GLE-CLIP has learned, "
+            "or their product.",
+        ),
+    ] = DEFAULTS.affinity,
     caa_threshold: options.CaaThresholdOption = DEFAULTS.caa_threshold,
+    walk_stride: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(WALK_STRIDES), help="Cells of the walk: patches or 4 pixels."
+        ),
+    ] = DEFAULTS.walk_stride,
+    walk_exponent: Annotated[
+        float, typer.Option(metavar="P", help="Power of the walk's affinity: IRN 10, PSA 8.")
+    ] = DEFAULTS.walk_exponent,
+    walk_steps: Annotated[int, typer.Option(metavar="N", help="Steps of the walk.")] = (
+        DEFAULTS.walk_steps
+    ),
     par_iterations: Annotated[
         int, typer.Option(metavar="N", help="Iterations of pixel-adaptive refinement.")
     ] = DEFAULTS.par_iterations,

@@ -19,6 +19,7 @@ from gleclip_cli.config.train_seg import ARCHITECTURES, TrainSegConfig
 from gleclip_cli.config.words import (
     CALIBRATIONS,
     EVALUATE_WHAT,
+    GRID_STEPS,
     REFINE_STEPS,
     TEXTS,
     TRAIN,
@@ -38,6 +39,7 @@ __all__ = [
     "DAF_PROJECTIONS",
     "DATASETS",
     "EVALUATE_WHAT",
+    "GRID_STEPS",
     "OVERLAYS",
     "REFINE_STEPS",
     "STAGE_CONFIGS",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from gleclip_cli.config.checks import choice, fraction, positive_limit, require
-from gleclip_cli.config.words import CALIBRATIONS, REFINE_STEPS, TEXTS
+from gleclip_cli.config.words import CALIBRATIONS, PIXEL_STEPS, TEXTS
 
 BCA = ("both", "t2p", "p2t", "off")
 DAF = ("dynamic", "fixed", "local", "global")
@@ -68,7 +68,7 @@ class TrainCamConfig:
         choice("--daf-projection", self.daf_projection, DAF_PROJECTIONS)
         choice("--daf-fusion", self.daf_fusion, DAF_FUSIONS)
         for step in self.teacher_steps:
-            choice("--teacher-steps", step, tuple(s for s in REFINE_STEPS if s != "caa"))
+            choice("--teacher-steps", step, PIXEL_STEPS)
         for name in ("gd_levels", "bca_layers", "rounds", "epochs", "batch_size", "crop"):
             option = f"--{name.replace('_', '-')}"
             value = getattr(self, name)

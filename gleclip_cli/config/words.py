@@ -2,7 +2,10 @@
 
 CALIBRATIONS = ("none", "maskclip", "svc")
 TEXTS = ("plain", "synonyms", "enriched")
-REFINE_STEPS = ("caa", "par", "crf")
+GRID_STEPS = ("caa", "walk")
+PIXEL_STEPS = ("par", "crf")
+REFINE_STEPS = (*GRID_STEPS, *PIXEL_STEPS)
+"""The first two work on maps of classes, before there is a background; the others on pixels."""
 EVALUATE_WHAT = ("cam", "pseudo")
 
 TRAIN, TRAINAUG = "train", "trainaug"

@@ -22,9 +22,13 @@ from gleclip_cli.model.on_clip import adamw, fill_colour, learned_weights, stand
 
 @dataclass(frozen=True)
 class Grounding:
-    """Scores of classes, then background words, before their softmax; `joined`: decoder tokens."""
+    """Scores of classes, then background words, before their softmax.
+
+    `pixels`: embeddings of the finest level; `joined`: decoder tokens, on the grid of patches.
+    """
 
     logits: Float[Tensor, "b c h w"]
+    pixels: Float[Tensor, "b h w e"]
     joined: Float[Tensor, "b _h _w f"] | None
 
 
@@ -113,7 +117,7 @@ class GLECLIP(nn.Module):
         finest = scores[-1].shape[-2:]
         maps = [functional.interpolate(s, finest, mode="bilinear") for s in scores[:-1]]
         mean = torch.stack([*maps, scores[-1]]).mean(dim=0) if maps else scores[-1]
-        return Grounding(mean, joined)
+        return Grounding(mean, levels[-1], joined)
 
     def bytes_per_patch(self) -> int:
         """Bytes that `features` take per patch, in half precision."""

@@ -32,6 +32,14 @@ def sinkhorn_scaling(
     return row, column
 
 
+def doubly_stochastic(attention: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """Return T = (D + D^T) / 2: the symmetric transition that CAA applies without forming it."""
+    scores = attention.float()
+    row, column = sinkhorn_scaling(scores)
+    scaled = row[:, None] * scores * column
+    return (scaled + scaled.T) / 2
+
+
 def box_mask(
     cams: Float[Tensor, "k h w"], *, threshold: float, parity: bool = False
 ) -> Bool[Tensor, "k h w"]:

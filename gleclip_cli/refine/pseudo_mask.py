@@ -2,6 +2,8 @@
 
 Paper: CLIP-ES. The background scores (1 - max over classes) ** power, or a constant. Only classes
 that the image is tagged with compete, so no other class can appear; there is no ignore band.
+Here also: (1 - sum over classes) ** power. GLE-CLIP's probabilities of the tagged classes and of
+all background words sum to 1, so that is the mass of these words, until maps are spread.
 """
 
 from dataclasses import replace
@@ -13,15 +15,21 @@ from gleclip_cli.artifacts.maps import Cam
 
 
 def background_scores(
-    scores: Float[np.ndarray, "k h w"], *, power: float = 1.0, constant: float | None = None
+    scores: Float[np.ndarray, "k h w"],
+    *,
+    rule: str = "max",
+    power: float = 1.0,
+    constant: float | None = None,
 ) -> Float[np.ndarray, "h w"]:
     """Return the background's score from class scores in [0, 1]; 1 where there is no class.
 
-    `constant`, in [0, 1], replaces the rule. Source: CLIP-ES, its settings for masks.
+    `rule`: what is left by the best class (`max`) or by all together (`sum`); `constant`, in
+    [0, 1], replaces it. Source: CLIP-ES, its settings for masks.
     """
     if constant is not None:
         return np.full(scores.shape[1:], constant, dtype=np.float32)
-    background: Float[np.ndarray, "h w"] = 1 - scores.max(axis=0, initial=0)
+    taken = scores.sum(axis=0) if rule == "sum" else scores.max(axis=0, initial=0)
+    background: Float[np.ndarray, "h w"] = 1 - np.minimum(taken, 1)
     return background if power == 1 else np.power(background, np.float32(power))
 
 
@@ -41,8 +49,9 @@ def pseudo_mask(
 
 
 def with_background(
-    cam: Cam, *, power: float = 1.0, constant: float | None = None
+    cam: Cam, *, rule: str = "max", power: float = 1.0, constant: float | None = None
 ) -> Float[np.ndarray, "k1 H W"]:
     """Return the maps at the size of their image with the background's score first."""
     full = replace(cam, scores=cam.enlarged())
-    return full.with_background(background_scores(full.scores, power=power, constant=constant))
+    background = background_scores(full.scores, rule=rule, power=power, constant=constant)
+    return full.with_background(background)

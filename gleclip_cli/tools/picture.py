@@ -186,11 +186,13 @@ class _Source:
 
     def _after_each_step(self) -> list[_Column]:
         steps, source = self._config.steps, None
-        if "caa" in steps:
+        if self._config.needs_model:
             from gleclip_cli.cam.spread import source_of_maps
 
             cams = load_manifest(self.run, "gen_cam", self._made_for("gen_cam"))
-            source = source_of_maps(cams.data)
+            trained = self._config.follows_training
+            training = load_manifest(self.run, "train_cam") if trained else None
+            source = source_of_maps(self.run, self._config, cams, training)
         columns = []
         for count, step in enumerate(steps, start=1):
             config = replace(self._config, steps=steps[:count])
