@@ -1,14 +1,16 @@
 """`gleclip evaluate`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
-from gleclip_cli.cli.scores import show_scores
+from gleclip_cli.cli.scores import show_comparison, show_published, show_scores
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import EvaluateConfig
+from gleclip_cli.errors import UsageError
 
 DEFAULTS = EvaluateConfig()
 
@@ -43,6 +45,18 @@ def evaluate(
         bool,
         typer.Option("--save-predictions/--no-save-predictions", help="Keep predicted masks."),
     ] = DEFAULTS.save_predictions,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="RUN_A RUN_B",
+            help="Only compare what is already scored of two runs (or two folders of "
+            "evaluations): paired bootstrap over images.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="published", help="Show published results beside the scores."),
+    ] = None,
     details: Annotated[bool, typer.Option("--details", help="Show all columns.")] = False,
     limit: options.LimitOption = DEFAULTS.limit,
     device: options.DeviceOption = "auto",
@@ -60,6 +74,13 @@ def evaluate(
 ) -> None:
     """Score maps, pseudo masks or a network against the true masks of a split."""
     with reporting(context) as report:
+        if against not in (None, "published"):
+            raise UsageError(f"--against is {against!r}.", "It knows one word: published.")
+        if compare:
+            from gleclip_cli.tools.compare import compare as compare_runs
+
+            show_comparison(report, compare_runs(*compare, what=what, split=split))
+            return
         from gleclip_cli.artifacts.tables import load_scores
         from gleclip_cli.stages.evaluate import evaluate as stage
 
@@ -67,6 +88,12 @@ def evaluate(
         chosen = settings.config("evaluate")
         execution = settings.execution("evaluate")
         report.done(stage(settings.run, chosen, execution=execution, progress=report))
-        if not execution.dry_run:
-            scores = load_scores(settings.run.evaluation(chosen.what, chosen.split))
-            show_scores(report, scores, details=details)
+        if execution.dry_run:
+            return
+        scores = load_scores(settings.run.evaluation(chosen.what, chosen.split))
+        show_scores(report, scores, details=details)
+        if against:
+            from gleclip_cli.tools.published import beside_published
+
+            found = beside_published(settings.run, scores, chosen.what, chosen.split)
+            show_published(report, found)

@@ -55,7 +55,7 @@ def show_scores(report: Report, scores: "Scores", *, details: bool = False) -> N
     mean = [f"mean of {counted(scores.images, 'image')}", percent(scores.miou)]
     ends = _range(extra.get("miou_interval"))
     rows.append([*mean, *([ends] if details else []), *("" for _ in more)])
-    columns = ["class", "IoU", *(["95 % interval"] if details else []), *more]
+    columns = ["class", "IoU", *(["95 %"] if details else []), *more]
     report.table("IoU in percent", columns, rows)
     report.tell(_summary(scores, ends, details=details))
     skipped = [f"{extra[key]} {words}" for key, words in _SKIPPED.items() if extra.get(key)]
@@ -136,7 +136,7 @@ def _difference(interval: "Interval") -> list[str]:
 
 def _range(ends: Iterable[Any] | None) -> str:
     known = [end for end in ends or () if end is not None]
-    return " to ".join(map(percent, known)) if len(known) == 2 else ""
+    return "-".join(map(percent, known)) if len(known) == 2 else ""
 
 
 def _ratio(value: float | None) -> str:
