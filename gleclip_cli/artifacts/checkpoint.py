@@ -29,8 +29,24 @@ def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[s
     write_json(path.with_suffix(".json"), {**meta, "sha256": sha256_of(path)})
 
 
+def save_hub_checkpoint(
+    folder: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint under the names that model hubs know."""
+    weights, about = checkpoint_files(folder)
+    save_checkpoint(weights, tensors, meta)
+    weights.with_suffix(".json").replace(about)
+
+
+def checkpoint_files(path: Path) -> tuple[Path, Path]:
+    """Return the files of weights and meta: `path` is the former, or a folder as hubs keep it."""
+    if path.is_dir():
+        return path / "model.safetensors", path / "config.json"
+    return path, path.with_suffix(".json")
+
+
 def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
-    """Read weights and their meta, which holds `sha256`, too.
+    """Read weights and their meta, which holds `sha256`, too; a folder as `checkpoint_files`.
 
     Raises:
         MissingInput: there is no checkpoint.
@@ -39,9 +55,10 @@ def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    path, about = checkpoint_files(path)
     if not path.exists():
         raise MissingInput(f"No checkpoint {printable(path)}.", "Run `gleclip train-seg` first.")
-    meta = read_json(path.with_suffix(".json"))
+    meta = read_json(about)
     if meta.get("sha256") != sha256_of(path):
         raise BadInput(f"{printable(path)} is damaged: its SHA-256 is another one.", _RETRAIN)
     try:

@@ -96,5 +96,5 @@ def export(
         }
         if made.missing:
             report.warn(f"Without a mask: {', '.join(made.missing)}.")
-        told = ", ".join(f"{number} {name}" for name, number in made.counts.items())
+        told = ", ".join(f"{number} {name}" for name, number in made.counts.items()) or made.note
         report.say(f"{made.out}: {told}{'; nothing written' if dry_run else ''}.")

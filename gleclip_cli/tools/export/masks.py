@@ -12,6 +12,7 @@ from gleclip_cli.artifacts.labels import Labels, ignore_index
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.artifacts.tables import PreparedData
 from gleclip_cli.config import ExportConfig
+from gleclip_cli.config.export import MAP_FORMATS
 from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.errors import BadInput
 from gleclip_cli.interop.coco_json import write_coco
@@ -25,7 +26,12 @@ from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.progress import Progress
 from gleclip_cli.tools.export.source import Found
 
-FOLDERS = {"labelme": (".json",), "png": (".png",), "png-rgb": (".png",), "png-grey": (".png",)}
+FOLDERS = {
+    "labelme": (".json",),
+    **dict.fromkeys(("png", "png-rgb", "png-grey"), (".png",)),
+    **dict.fromkeys(MAP_FORMATS, (".npy",)),
+    "hub": (".safetensors", ".json", ".toml", ".md"),
+}
 """Formats that are a folder, and the endings of what is in it."""
 
 COUNTED = {

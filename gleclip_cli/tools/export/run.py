@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gleclip_cli.artifacts.manifest import load_manifest
 from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.artifacts.run_dir import RunDir, safe_name
-from gleclip_cli.artifacts.tables import load_prepared
+from gleclip_cli.artifacts.tables import PreparedData, load_prepared
 from gleclip_cli.config import EvaluateConfig, Execution, ExportConfig
-from gleclip_cli.config.export import MAP_FORMATS
+from gleclip_cli.config.export import MAP_FORMATS, NETWORK_FORMATS
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.interop.cam_dicts import write_cam_dict
 from gleclip_cli.parallel.batches import prefetched
@@ -19,11 +20,15 @@ from gleclip_cli.tools.export.target import check_target, new_target
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: `counts` by name; `missing`: ids of images without a mask."""
+    """What was written: `counts` by name; `missing`: ids of images without a mask.
+
+    `note`: what is to be told of a network.
+    """
 
     out: Path
     counts: dict[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    note: str = ""
 
 
 def export(
@@ -43,8 +48,10 @@ def export(
         BadInput: a mask is damaged or has another size than its picture.
     """
     data = load_prepared(run)
-    endings = (".npy",) if config.format in MAP_FORMATS else FOLDERS.get(config.format, ())
+    endings = FOLDERS.get(config.format, ())
     check_target(out, endings=endings, overwrite=execution.overwrite, data=data.root)
+    if config.format in NETWORK_FORMATS:
+        return _export_network(run, config, out, data, execution, folder=bool(endings))
     found = find_source(
         run, data, config, evaluate=evaluate, execution=execution, progress=progress
     )
@@ -62,6 +69,26 @@ def export(
     if config.format in COUNTED:
         counts[COUNTED[config.format]] = written
     return exported
+
+
+def _export_network(
+    run: RunDir,
+    config: ExportConfig,
+    out: Path,
+    data: PreparedData,
+    execution: Execution,
+    *,
+    folder: bool,
+) -> Exported:
+    load_manifest(run, "train_seg", config.what)
+    if execution.dry_run:
+        return Exported(out)
+    # Only here: open_clip and torchvision double the time to start.
+    from gleclip_cli.tools.export.network import write_network
+
+    with new_target(out, folder=folder) as temporary:
+        note = write_network(temporary, run, config.what, config.format, data)
+    return Exported(out, note=note)
 
 
 def _write_maps(

@@ -15,8 +15,6 @@ from gleclip_cli.errors import MissingInput
 from gleclip_cli.metrics.scope import made_for
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.progress import Progress
-from gleclip_cli.seg.labeller import load_labeller
-from gleclip_cli.seg.predict import views_of
 
 _VIEWS = ("scales", "flip", "window", "stride", "crf")
 _NAMED = 5
@@ -106,6 +104,10 @@ def _of_network(
         return Found(
             listed, [], lambda i: load_label_image(path(config.what, config.split, i), classes)
         )
+    # Only here: open_clip and torchvision double the time to start.
+    from gleclip_cli.seg.labeller import load_labeller
+    from gleclip_cli.seg.predict import views_of
+
     progress.say(f"{config.what} labels {config.split}: evaluate has kept no such predictions.")
     label = load_labeller(
         run.checkpoint(config.what),
