@@ -94,10 +94,12 @@ def gen_cam(
     """Make activation maps; what they are made from is made first if it is missing.
 
     `prepare` and `train` tell how, and are asked only then; without them it is an error. A model
-    that is trained here has the CLIP and the texts of `config`.
+    that is trained here has the CLIP and the texts of `config`. Processes of one launcher train
+    together, and need the image lists.
     """
-    first = replace(execution, shard=(0, 1), overwrite=False)
-    if prepare is not None and not _exists(run, "prepare_data"):
+    first = replace(execution, shard=(0, 1), together=False, overwrite=False)
+    alone = not execution.together
+    if prepare is not None and alone and not _exists(run, "prepare_data"):
         progress.say(f"{run.root} has no image lists: preparing them first.")
         careful = replace(first, on_bad="stop")
         manifest = _stage("prepare-data")(run, prepare(), execution=careful, progress=progress)

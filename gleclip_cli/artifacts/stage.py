@@ -19,6 +19,7 @@ from gleclip_cli.artifacts.folder import check_inodes, enter_folder
 from gleclip_cli.artifacts.index import FAILED_FILE, WHOLE, Index
 from gleclip_cli.artifacts.json_files import json_line, read_json
 from gleclip_cli.artifacts.lines import Entry, sha256_of
+from gleclip_cli.artifacts.lock import FolderLock
 from gleclip_cli.artifacts.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -30,7 +31,7 @@ from gleclip_cli.artifacts.manifest import (
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.settings import check_folder, joint_digest, stage_settings
 from gleclip_cli.config import Execution
-from gleclip_cli.errors import BadInput
+from gleclip_cli.errors import BadInput, EnvironmentFault
 from gleclip_cli.progress import SILENT, Progress, counted
 
 __all__ = ["Manifest", "Stage", "atomic_write", "load_manifest", "open_stage", "require"]
@@ -78,6 +79,7 @@ def open_stage(
             warnings = enter_folder(folder, settings, execution, stack, by_items=bool(item_ids))
             run.opened = True
             opened.start(warnings, keep=execution.resume, keep_others=keep_others)
+        stack.enter_context(opened.closing)
         yield opened
 
 
@@ -85,7 +87,7 @@ class Stage:
     """An open stage output; made by `open_stage`.
 
     `finished`: there is nothing left to do (with items, ask after `todo`); `dry_run`: nothing
-    may be written; `warnings`: what `warn` was told.
+    may be written; `warnings`: what `warn` was told; `closing`: ends with `open_stage`.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Stage:
         self.finished = False
         self.warnings: list[str] = []
         self.listeners: list[Callable[[Mapping[str, Any]], None]] = []  # are told what is logged
+        self.closing = ExitStack()
         self.index = Index(folder, execution.shard, item_ids)
         self._settings = settings
         self._execution = execution
@@ -226,12 +229,17 @@ class Stage:
         return self._close(numbers)
 
     def ended(self) -> bool:
-        """Whether every item of every shard is done or failed; the last one makes the whole."""
+        """Whether this shard is to make the whole: every item of all is done or failed."""
         with self.index.guard():
-            ended = self.index.ended()
-            if not ended:
+            if not self.index.ended():
                 self._take_back_manifest()
-        return ended
+                return False
+            if self._execution.shard[1] > 1:
+                try:  # the last two may end in the same moment
+                    self.closing.callback(FolderLock(self.folder / ".lock.whole").release)
+                except EnvironmentFault:
+                    return False
+        return True
 
     def leave(self) -> Manifest:
         """Close this shard's part of an output that has not `ended`: another one makes the whole.

@@ -1,5 +1,6 @@
 """Which values a command works with: command line > environment > TOML > preset > default."""
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -26,6 +27,8 @@ from gleclip_cli.errors import GleclipError, MissingInput, UsageError
 from gleclip_cli.presets import PRESETS
 
 RUNS = Path("runs")
+SPLIT = ("gen-cam", "refine", "evaluate", "predict")
+"""Commands whose images are split among the processes that torchrun has started."""
 FOR_ANY_STAGE = ("data", "workers", "dry_run")
 """Options that a command hands to the stage that fills a gap before it."""
 
@@ -108,7 +111,7 @@ class Settings:
         # prepare-data looks at every item before any work, so it may as well stop at a bad one.
         base = {"on_bad": "stop"} if command == "prepare-data" else {}
         execution: Execution = build(Execution, base, *self._layers(command))
-        return execution
+        return _of_torchrun(execution) if command in SPLIT else execution
 
     def prepare(self) -> PrepareDataConfig:
         """Return how missing image lists are made."""
@@ -144,6 +147,23 @@ class Settings:
                 "`gleclip prepare-data --download` adds SBD."
             )
         return TRAINAUG in splits
+
+
+def _of_torchrun(execution: Execution) -> Execution:
+    """Return the share of one of torchrun's processes.
+
+    Raises:
+        UsageError: the images are split by --shard already.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return execution
+    if execution.shard[1] > 1:
+        raise UsageError(
+            f"--shard splits the images, and so does torchrun with its {count} processes.",
+            "Use one of both: torchrun can start processes on several machines, too.",
+        )
+    return replace(execution, shard=(int(os.environ["RANK"]), count), together=True)
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gleclip_cli.config.checks import fraction, positive_limit, views
+from gleclip_cli.config.words import EVALUATE_WHAT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +33,8 @@ class EvaluateConfig:
             fraction("--bg-threshold", self.bg_threshold)
         views(self.scales, self.window, self.stride)
         positive_limit(self.limit)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether predictions of a network are files: they take time, and are kept."""
+        return self.what not in EVALUATE_WHAT and self.save_predictions

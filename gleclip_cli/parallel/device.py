@@ -1,9 +1,11 @@
 """Which device a stage computes on, and in which precision."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from gleclip_cli.config import Execution
 from gleclip_cli.errors import EnvironmentFault, UsageError
 from gleclip_cli.progress import SILENT, Progress
 
@@ -43,6 +45,29 @@ def pick_device(name: str, progress: Progress = SILENT) -> torch.device:
             "Use --device auto, or install the build of torch for your driver.",
         )
     return device
+
+
+def device_of(execution: Execution, progress: Progress = SILENT) -> torch.device:
+    """Return the device of this process; errors as `pick_device` and `own_device`."""
+    count = execution.shard[1] if execution.together else 1
+    return pick_device(own_device(execution.device, count), progress)
+
+
+def own_device(name: str, count: int) -> str:
+    """Return the device of this one of `count` processes of a launcher: GPUs are not shared.
+
+    Raises:
+        UsageError: the name is that of one device.
+    """
+    if count == 1 or name == "cpu":
+        return name
+    if name == "auto" and not torch.cuda.is_available():
+        return "cpu"
+    if name in ("auto", "cuda"):
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    raise UsageError(
+        f"--device {name} is one device for {count} processes.", "Use --device cuda, or cpu."
+    )
 
 
 def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:

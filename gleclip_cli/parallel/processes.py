@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gleclip_cli.errors import EnvironmentFault, UsageError
-from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.parallel.device import own_device, pick_device
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ def joined(device: str) -> Iterator[Processes]:
     if count == 1:
         yield Processes(device=device)
         return
-    own = _own_device(device, count)
+    own = own_device(device, count)
     picked = pick_device(own)
     from accelerate import PartialState
 
@@ -107,16 +107,6 @@ def joined(device: str) -> Iterator[Processes]:
     yield Processes(state.process_index, state.num_processes, own)
     # Only after success: else the others must see this process end, not wait for its goodbye.
     state.destroy_process_group()
-
-
-def _own_device(name: str, count: int) -> str:
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return "cpu"
-    if name in ("auto", "cuda"):
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    raise UsageError(
-        f"--device {name} is one device for {count} processes.", "Use --device cuda, or cpu."
-    )
 
 
 @contextmanager

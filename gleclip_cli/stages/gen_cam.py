@@ -24,7 +24,7 @@ from gleclip_cli.errors import EnvironmentFault
 from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.weights import ClipSource, find_clip
 from gleclip_cli.parallel.batches import Buckets, prefetched
-from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.parallel.device import device_of
 from gleclip_cli.parallel.threads import picture_threads
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.resources import clip_files
@@ -133,7 +133,7 @@ class Cams:
         yield from self.progress.each(written, total=len(todo), label="gen-cam")
 
     def _method(self) -> CamMethod:
-        config, device = self.config, pick_device(self.execution.device, self.progress)
+        config, device = self.config, device_of(self.execution, self.progress)
         if config.precision != "fp32" and device.type != "cuda":
             self.progress.say(f"{config.precision} is for CUDA: computing in fp32.")
         if config.method == "gle-clip":

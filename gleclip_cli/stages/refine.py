@@ -20,11 +20,14 @@ from gleclip_cli.cam.refiner import Refiner
 from gleclip_cli.config import Execution, RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput
-from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.interop.map_folder import MapFolder, find_maps
+from gleclip_cli.parallel.device import device_of
 from gleclip_cli.parallel.workers import over_images
 from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.refine.pseudo_mask import pseudo_mask
 from gleclip_cli.refine.steps import require_steps
+
+_SHOWN = 5
 
 if TYPE_CHECKING:
     from gleclip_cli.cam.spread import MapSource
@@ -43,38 +46,46 @@ def refine(
     are all background. Finished images are kept.
 
     Raises:
-        MissingInput: the split has no maps.
+        MissingInput: the split has no maps, or a step needs a GLE-CLIP that is not there.
+        BadInput: two files of a folder of maps are named alike.
         UsageError: `caa` is asked for maps that were made with it.
         EnvironmentFault: the backend of the CRF is not installed.
         OtherSettings: the folder holds masks made with other settings, or `caa` finds other
             weights than those of the maps.
     """
-    cams = require(run, "gen_cam", config.split, allow_partial=execution.allow_partial)
     data = load_prepared(run)
     listed = data.image_ids(config.split)[: config.limit]
-    maps = cams.fingerprints()
-    image_ids = [image_id for image_id in listed if image_id in maps]
+    cams: Manifest | MapFolder
+    if config.cams is not None and config.cams_format is not None:
+        cams = find_maps(Path(config.cams).expanduser(), config.cams_format)
+        tags = data.labels(config.split)
+        image_ids = [i for i in listed if cams.path(i) or not tags[i]]
+    else:
+        cams = require(run, "gen_cam", config.split, allow_partial=execution.allow_partial)
+        maps = cams.fingerprints()
+        image_ids = [image_id for image_id in listed if image_id in maps]
     if not image_ids:
-        raise MissingInput(f"No image of {config.split} has maps.", "Run `gleclip gen-cam` again.")
-    if not cams.data.get("kept", True):
+        remedy = "Check --cams." if config.cams else "Run `gleclip gen-cam` again."
+        raise MissingInput(f"No image of {config.split} has maps.", remedy)
+    if isinstance(cams, Manifest) and not cams.data.get("kept", True):
         _refuse_spent_maps(run, config, cams, image_ids, execution)
     with open_masks(run, config, cams, image_ids, execution=execution, progress=progress) as masks:
-        if lost := len(listed) - len(image_ids):
-            limit = cams.data["config"]["limit"]
-            why = f" (gen-cam --limit {limit})" if limit else ""
-            masks.stage.warn(f"Left out: {counted(lost, 'image')} without maps{why}.")
+        lost = sorted(set(listed) - set(image_ids))
+        if lost:
+            count = counted(len(lost), "image")
+            masks.stage.warn(f"Left out: {count} without maps{_why_lost(cams, lost)}.")
         todo = masks.todo
         if todo and not masks.stage.dry_run:
             made = masks.made(todo, workers=execution.workers)
             deque(progress.each(made, total=len(todo), label="refine"), maxlen=0)
-        return masks.stage.finish(without_maps=lost)
+        return masks.stage.finish(without_maps=len(lost))
 
 
 @contextmanager
 def open_masks(
     run: RunDir,
     config: RefineConfig,
-    cams: Manifest,
+    cams: Manifest | MapFolder,
     image_ids: Sequence[str],
     *,
     execution: Execution,
@@ -82,38 +93,45 @@ def open_masks(
 ) -> Iterator["Masks"]:
     """Open the pseudo masks of these images for writing; raises what `refine` does.
 
-    `cams`: the maps, which may be in the making.
+    `cams`: the maps, which may be in the making, or were made elsewhere.
     """
-    prepared = require(run, "prepare_data", allow_partial=execution.allow_partial)
-    fetch = not execution.dry_run
     partial = execution.allow_partial
+    prepared = require(run, "prepare_data", allow_partial=partial)
+    made_here = cams if isinstance(cams, Manifest) else None
     training = require(run, "train_cam", allow_partial=partial) if config.follows_training else None
     source = None
     if config.needs_model:
         # Other steps need no model: without it, workers start in half the time and memory.
         from gleclip_cli.cam.spread import source_of_maps
 
-        source = source_of_maps(run, config, cams, training, fetch=fetch)
+        fetch = not execution.dry_run
+        source = source_of_maps(run, config, made_here, training, fetch=fetch)
     require_steps(config)
     with open_stage(
         run,
         "refine",
         config,
         name=config.split,
-        inputs=[prepared, cams, training],
+        inputs=[prepared, made_here, training],
         item_ids=image_ids,
         execution=execution,
         progress=progress,
     ) as stage:
-        stage.note(labels=cams.data["config"].get("labels", "given"))
-        maps, images = cams.fingerprints(), load_prepared(run).fingerprints(config.split)
+        folder = None if isinstance(cams, Manifest) else cams
+        if folder is None:
+            stage.note(labels=cams.data["config"].get("labels", "given"))
+            maps = cams.fingerprints()
+        else:
+            stage.note(labels="given", maps=folder.listing())
+            maps = {i: folder.fingerprint(i) for i in image_ids}
+        images = load_prepared(run).fingerprints(config.split)
         made_from = {i: f"{maps.get(i, '')} {images[i]}" for i in image_ids}
         todo = stage.todo(made_from)  # which looks up what each is made from when it is done
         device = ""
         if todo and not stage.dry_run:
-            device = str(pick_device(execution.device, progress))
+            device = str(device_of(execution, progress))
             stage.note(device=device)
-        yield Masks(stage, todo, made_from, run, config, device, source)
+        yield Masks(stage, todo, made_from, run, config, device, source, folder)
 
 
 @dataclass(frozen=True)
@@ -127,12 +145,15 @@ class Masks:
     config: RefineConfig
     device: str
     source: "MapSource | None"
+    folder: MapFolder | None
 
     def made(self, image_ids: Iterable[str], *, workers: int = 0) -> Iterator[str]:
         """Yield every id once its mask and confidence are written or have failed."""
-        split, setup = self.config.split, (self.run, self.config, self.device, self.source)
+        split, folder = self.config.split, self.folder
+        setup = (self.run, self.config, self.device, self.source, folder)
         for image_id, refined in over_images(_Refiner, setup, image_ids, workers=workers):
-            with self.stage.item(image_id, self.run.cam(split, image_id)):
+            path = folder.path(image_id) if folder else self.run.cam(split, image_id)
+            with self.stage.item(image_id, path):
                 without_classes = refined()
                 files = _files(self.run, split, image_id)
                 self.stage.done(image_id, *files, without_classes=without_classes)
@@ -166,6 +187,14 @@ def _refuse_spent_maps(
         raise not_kept(cams)
 
 
+def _why_lost(cams: Manifest | MapFolder, image_ids: Sequence[str]) -> str:
+    if isinstance(cams, MapFolder):
+        more = ", ..." if len(image_ids) > _SHOWN else ""
+        return f": {printable(', '.join(image_ids[:_SHOWN]))}{more}"
+    limit = cams.data["config"]["limit"]
+    return f" (gen-cam --limit {limit})" if limit else ""
+
+
 def _files(run: RunDir, split: str, image_id: str) -> tuple[Path, Path]:
     return run.pseudo_mask(split, image_id), run.confidence(split, image_id)
 
@@ -174,22 +203,38 @@ class _Refiner:
     """Refines one image at a time; made once per process."""
 
     def __init__(
-        self, run: RunDir, config: RefineConfig, device: str, source: "MapSource | None"
+        self,
+        run: RunDir,
+        config: RefineConfig,
+        device: str,
+        source: "MapSource | None",
+        folder: MapFolder | None,
     ) -> None:
-        self._run, self._config = run, config
+        self._run, self._config, self._folder = run, config, folder
         self._data = load_prepared(run)
         self._vocabulary = load_vocabulary(self._data.vocabulary)
         self._refiner = Refiner(config, torch.device(device), source)
 
     def __call__(self, image_id: str) -> bool:
         """Write the mask and confidence of an image; return whether it has no class."""
-        cam = load_cam(self._run.cam(self._config.split, image_id))
+        cam = self._maps(image_id)
         places, share = pseudo_mask(self._scores(cam, image_id))
         labels = cam.labels(places, len(self._vocabulary.class_names))
         mask_path, confidence_path = _files(self._run, self._config.split, image_id)
         save_label_image(mask_path, labels, self._vocabulary.palette)
         save_confidence(confidence_path, share)
         return not len(cam.class_ids)
+
+    def _maps(self, image_id: str) -> Cam:
+        split = self._config.split
+        if self._folder is None:
+            return load_cam(self._run.cam(split, image_id))
+        return self._folder.load(
+            image_id,
+            size=self._data.record(split, image_id).size,
+            num_classes=len(self._vocabulary.class_names),
+            tags=self._data.labels(split)[image_id],
+        )
 
     def _scores(self, cam: Cam, image_id: str) -> NDArray[np.float32]:
         if not self._refiner.works_on(cam):

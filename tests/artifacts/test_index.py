@@ -117,3 +117,15 @@ def test_names_become_folders_without_leaving_them(tmp_path: Path) -> None:
     assert out.output("predict", "x") == tmp_path
     assert out.mask("farm/a b") == tmp_path / "masks" / "farm" / "a b.png"
     assert out.overlay("../a:b", "jpg") == tmp_path / "overlays" / "%2E%2E" / "a%3Ab.jpg"
+
+
+def test_of_two_that_end_in_the_same_moment_one_makes_the_whole(tmp_path: Path) -> None:
+    out = OutDir(tmp_path / "out")
+    letters(out)
+    options = {"item_ids": IDS, "keep_others": True}
+    with open_stage(out, "letters", {}, execution=Execution(shard=(0, 2)), **options) as first:
+        with open_stage(out, "letters", {}, execution=Execution(shard=(1, 2)), **options) as second:
+            assert first.ended()
+            assert not second.ended()
+        first.finish(out.areas())
+    assert not list(out.root.glob(".*"))

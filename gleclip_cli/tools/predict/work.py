@@ -17,7 +17,7 @@ from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage
 from gleclip_cli.config import Execution, PredictConfig
 from gleclip_cli.errors import BadInput
 from gleclip_cli.parallel.batches import prefetched
-from gleclip_cli.parallel.device import pick_device
+from gleclip_cli.parallel.device import device_of
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.refine.decide import Decision
 from gleclip_cli.tools.grid import painted
@@ -120,7 +120,7 @@ class _Work:
     def _label(self, stage: Stage, todo: list[str]) -> None:
         if unknown := sum(self.class_ids[i] is None for i in todo) and self.config.tags:
             stage.warn(f"{unknown} pictures have no tags: all classes may be anywhere in them.")
-        device = pick_device(self.execution.device, self.progress)
+        device = device_of(self.execution, self.progress)
         label = self.model.load(device, stage.warn)
         stage.note(device=str(device))
         loaded = prefetched(
