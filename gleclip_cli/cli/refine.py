@@ -8,7 +8,7 @@ from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import CRF_PRESETS, REFINE_STEPS, RefineConfig
-from gleclip_cli.config.refine import AFFINITIES, BACKGROUND_RULES, WALK_STRIDES
+from gleclip_cli.config.refine import AFFINITIES, BACKGROUND_RULES, CAMS_FORMATS, WALK_STRIDES
 
 DEFAULTS = RefineConfig()
 
@@ -19,6 +19,16 @@ def refine(
     dataset: options.DatasetOption = None,
     config: options.ConfigOption = None,
     split: options.SplitOption = DEFAULTS.split,
+    cams: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Maps made elsewhere: a file per image, named by its id."),
+    ] = DEFAULTS.cams,
+    cams_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(CAMS_FORMATS), help="What wrote them; npz: gleclip's own files."
+        ),
+    ] = DEFAULTS.cams_format,
     steps: Annotated[
         list[str],
         typer.Option(

@@ -10,12 +10,14 @@ CRF_BACKENDS = ("lattice", "pydensecrf")
 AFFINITIES = ("attention", "learned", "both")
 WALK_STRIDES = ("grid", "4")
 BACKGROUND_RULES = ("max", "sum")
+CAMS_FORMATS = ("clip-es", "irn", "psa", "npz")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
     """How maps become pseudo masks: steps in order, then background, argmax, confidence.
 
+    `cams`: a folder of maps made elsewhere, in `cams_format`; npz is gleclip's own.
     The background score is (1 - max over classes) ** `bg_power`, with `bg_rule` sum (1 - sum over
     classes) ** `bg_power`, or the constant `bg_threshold` when that is given (0 to 1). `affinity`:
     what caa and walk follow, CLIP's attention, what GLE-CLIP has learned, or their product;
@@ -24,6 +26,8 @@ class RefineConfig:
     """
 
     split: str = "train"
+    cams: str | None = None
+    cams_format: str | None = None
     steps: tuple[str, ...] = ("par",)
     bg_rule: str = "max"
     bg_power: float = 1.0
@@ -40,6 +44,13 @@ class RefineConfig:
     limit: int | None = None
 
     def __post_init__(self) -> None:
+        require(
+            (self.cams is None) == (self.cams_format is None),
+            f"--cams is {self.cams}, --cams-format is {self.cams_format}.",
+            f"Give both or none; formats: {', '.join(CAMS_FORMATS)}.",
+        )
+        if self.cams_format is not None:
+            choice("--cams-format", self.cams_format, CAMS_FORMATS)
         for step in self.steps:
             choice("--steps", step, REFINE_STEPS)
         grid_steps = [step for step in self.steps if step in GRID_STEPS]
@@ -72,5 +83,5 @@ class RefineConfig:
 
     @property
     def follows_training(self) -> bool:
-        """Whether a step follows what the run's GLE-CLIP has learned."""
-        return self.needs_model and self.affinity != "attention"
+        """Whether a step looks through the run's GLE-CLIP; maps from elsewhere name no other."""
+        return self.needs_model and (self.affinity != "attention" or self.cams is not None)

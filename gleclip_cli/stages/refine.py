@@ -212,6 +212,7 @@ class _Refiner:
     ) -> None:
         self._run, self._config, self._folder = run, config, folder
         self._data = load_prepared(run)
+        self._tags = self._data.labels(config.split)
         self._vocabulary = load_vocabulary(self._data.vocabulary)
         self._refiner = Refiner(config, torch.device(device), source)
 
@@ -233,7 +234,7 @@ class _Refiner:
             image_id,
             size=self._data.record(split, image_id).size,
             num_classes=len(self._vocabulary.class_names),
-            tags=self._data.labels(split)[image_id],
+            tags=self._tags[image_id],
         )
 
     def _scores(self, cam: Cam, image_id: str) -> NDArray[np.float32]:
