@@ -4,6 +4,8 @@ The forward is our own, through open_clip's parts, so that any grid of patches g
 attention comes out. This module is the one seam that hands a weight name or path to open_clip.
 """
 
+import functools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -236,17 +238,22 @@ def build_clip(source: ClipSource, *, seed: int = 0) -> FrozenClip:
         tensors, warnings = at_resolution(given, clip.visual, origin=origin)
         fit_weights(clip, tensors, origin=origin, remedy=OTHER_MODEL)
     text = source.config["text_cfg"]
-    tokenizer = open_clip.SimpleTokenizer(
-        context_length=text.get("context_length", 77), **(text.get("tokenizer_kwargs") or {})
-    )
+    options = text.get("tokenizer_kwargs") or {}
+    words = {"context_length": text.get("context_length", 77), **options}
     return FrozenClip(
         clip,
-        tokenizer,
+        _tokenizer(json.dumps(words, sort_keys=True)),
         mean=source.mean,
         std=source.std,
         sha256=source.sha256,
         warnings=warnings,
     )
+
+
+@functools.cache
+def _tokenizer(words: str) -> Any:
+    """Return open_clip's tokenizer; it reads its table for longer than a small CLIP takes."""
+    return open_clip.SimpleTokenizer(**json.loads(words))
 
 
 def _build(source: ClipSource) -> Any:
