@@ -61,6 +61,7 @@ def evaluate(
     limit: options.LimitOption = DEFAULTS.limit,
     device: options.DeviceOption = "auto",
     workers: options.WorkersOption = 0,
+    shard: options.ShardOption = "0/1",
     resume: options.ResumeOption = True,
     overwrite: options.OverwriteOption = False,
     allow_partial: options.AllowPartialOption = False,
@@ -87,8 +88,9 @@ def evaluate(
         settings = Settings.of_stage(context, report)
         chosen = settings.config("evaluate")
         execution = settings.execution("evaluate")
-        report.done(stage(settings.run, chosen, execution=execution, progress=report))
-        if execution.dry_run:
+        manifest = stage(settings.run, chosen, execution=execution, progress=report)
+        report.done(manifest)
+        if execution.dry_run or not manifest.path.exists():  # other processes are still at work
             return
         scores = load_scores(settings.run.evaluation(chosen.what, chosen.split))
         show_scores(report, scores, details=details)

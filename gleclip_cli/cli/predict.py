@@ -103,5 +103,5 @@ def predict(
             progress=report,
         )
         report.done(manifest)
-        if not execution.dry_run and folder.areas().exists():
+        if not execution.dry_run and manifest.path.exists():  # else others are still at work
             report.areas(read_json(folder.areas())["classes"])

@@ -20,6 +20,7 @@ from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, open_sta
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared, load_scores, save_scores
 from gleclip_cli.config import EVALUATE_WHAT, TRAIN, EvaluateConfig, Execution
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
+from gleclip_cli.errors import UsageError
 from gleclip_cli.metrics.bootstrap import bootstrap
 from gleclip_cli.metrics.confusion import Counts
 from gleclip_cli.metrics.mix_ups import mix_ups
@@ -59,6 +60,11 @@ def evaluate(
         OtherSettings: the folder holds scores made with other settings.
     """
     name = f"{config.what}-{config.split}"
+    if execution.shard[1] > 1 and not config.predicts:
+        raise UsageError(
+            "Several processes share predictions of a network, if these are saved; nothing else.",
+            "Leave out torchrun or --shard: scores are counted by one process.",
+        )
     work = _prepare(run, config, execution, progress)
     with open_stage(
         run,
@@ -94,8 +100,6 @@ def _prepare(
     data = load_prepared(run)
     if by_split and output != split:
         progress.say(f"{split} has no output of its own: {output}, which holds it, serves.")
-    if config.what == "cam" and not source.data.get("kept", True):
-        raise not_kept(run, source)
     scope = find_scope(data, config, source, output)
     swept_elsewhere = config.what == "cam" and config.bg_threshold is None and split != TRAIN
     return _Evaluation(
@@ -149,7 +153,7 @@ class _Evaluation:
     @property
     def keeps_predictions(self) -> bool:
         """Whether predictions are files: they take time, so an interrupted run keeps them."""
-        return self.config.what not in EVALUATE_WHAT and self.config.save_predictions
+        return self.config.predicts
 
     def fingerprints(self) -> dict[str, str]:
         images = self.data.fingerprints(self.config.split)
@@ -160,7 +164,11 @@ class _Evaluation:
         config, palette = self.config, self.vocabulary.palette
         image_ids = self.scope.scored
         if self.keeps_predictions:
-            image_ids = self._write_predictions(stage, todo, palette)
+            self._write_predictions(stage, todo, palette)
+            if not stage.ended():
+                return stage.leave()  # the last process scores
+            failed = stage.index.failures()
+            image_ids = [image_id for image_id in image_ids if image_id not in failed]
         tally = Tally(self.num_classes)
         with open_image_tables(stage.folder) as tables:
 
@@ -256,11 +264,9 @@ class _Evaluation:
         workers = self.execution.workers
         return self._each(stage, self.scope.scored, load, take, "score", workers=workers)
 
-    def _write_predictions(
-        self, stage: Stage, todo: list[str], palette: NDArray[np.uint8]
-    ) -> list[str]:
-        """Predict every listed image that is not done; return those that can be scored."""
-        config, failed = self.config, set(todo)
+    def _write_predictions(self, stage: Stage, todo: list[str], palette: NDArray[np.uint8]) -> None:
+        """Predict every image of this process's list that is not done."""
+        config = self.config
         if todo:
             label = self._network(stage)
             images = prefetched(todo, self._load_image, workers=self.execution.workers)
@@ -269,8 +275,6 @@ class _Evaluation:
                 with stage.item(image_id, self.data.record(config.split, image_id).image):
                     save_label_image(path, label(image()), palette)
                     stage.done(image_id, path)
-                    failed.remove(image_id)
-        return [i for i in self.scope.scored if i not in failed]
 
     def _each(
         self,
@@ -317,11 +321,11 @@ class _Evaluation:
 
     def _network(self, stage: Stage) -> Labeller:
         # Only here: torch, open_clip and torchvision take seconds to start.
-        from gleclip_cli.parallel.device import pick_device
+        from gleclip_cli.parallel.device import device_of
         from gleclip_cli.seg.labeller import load_labeller
         from gleclip_cli.seg.predict import views_of
 
-        config, device = self.config, pick_device(self.execution.device, self.progress)
+        config, device = self.config, device_of(self.execution, self.progress)
         decide = load_labeller(
             self.run.checkpoint(config.what),
             device,

@@ -20,10 +20,11 @@ from gleclip_cli.artifacts.stage import Manifest, open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, load_scores, save_prepared
 from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, RefineConfig, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
-from gleclip_cli.errors import BadInput, MissingInput, OtherSettings
+from gleclip_cli.errors import BadInput, MissingInput, OtherSettings, UsageError
 from gleclip_cli.progress import Silent
+from gleclip_cli.seg.labeller import Labeller
 from gleclip_cli.seg.network import NetworkSpec, build_network, load_network
-from gleclip_cli.seg.predict import predict_logits
+from gleclip_cli.seg.predict import Views, predict_logits
 from gleclip_cli.stages.evaluate import evaluate
 from gleclip_cli.stages.refine import refine
 
@@ -454,6 +455,41 @@ def test_an_interrupted_prediction_is_kept_and_the_end_is_the_same(
     assert len(done) == len(CLASSES) - 2
     again = {**predictions(run), **{name: (folder / name).read_bytes() for name in names}}
     assert again == whole
+
+
+def test_shards_predict_and_the_last_one_scores(run_with_network: RunDir) -> None:
+    run, folder = run_with_network, run_with_network.evaluation("net", "val")
+    evaluate(run, NET, execution=CPU)
+    whole = content(folder)
+    shutil.rmtree(folder)
+    for index in range(2):
+        manifest = evaluate(run, NET, execution=Execution(device="cpu", shard=(index, 2)))
+        assert manifest.path.exists() == bool(index)
+    assert manifest.complete
+    assert content(folder) == whole
+    with pytest.raises(UsageError, match="nothing else"):
+        evaluate(run, EvaluateConfig(what="pseudo"), execution=Execution(shard=(0, 2)))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("log.jsonl", "manifest.json")
+    }
+
+
+def test_window_and_crf_reach_the_network(run_with_network: RunDir) -> None:
+    run, masks = run_with_network, []
+    for options in ({}, {"window": 16}, {"crf": True}):
+        config = EvaluateConfig(what="net", split="val", flip=False, limit=1, **options)
+        evaluate(run, config, execution=SKIP)
+        masks.append(load_label_image(run.pred_mask("net", "val", "Zwölf")))
+    image = rng_of("image", "val", "Zwölf").integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    network = load_network(run, "net")
+    views = Views(flip=False), Views(flip=False, window=16), Views(flip=False)
+    for mask, view, crf in zip(masks, views, (False, False, True), strict=True):
+        assert np.array_equal(mask, Labeller(network, view, crf)(image).labels)
 
 
 def test_without_saved_predictions_the_scores_are_the_same(run_with_network: RunDir) -> None:
