@@ -15,34 +15,35 @@ from gleclip_cli.errors import BadInput, MissingInput
 if TYPE_CHECKING:
     from torch import Tensor
 
+_HUB_WEIGHTS, _HUB_META = "model.safetensors", "config.json"
 STATE_FILE = "state.safetensors"
 _RETRAIN = "Delete it and train again."
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any]) -> None:
-    """Write weights to `path` and `meta` with their SHA-256 to the .json beside it."""
+    """Write weights to `path` and `meta` with their SHA-256 to the JSON beside it."""
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
         save_file(plain, temporary)
-    write_json(path.with_suffix(".json"), {**meta, "sha256": sha256_of(path)})
+    write_json(checkpoint_files(path)[1], {**meta, "sha256": sha256_of(path)})
 
 
 def save_hub_checkpoint(
     folder: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any]
 ) -> None:
     """Write a checkpoint under the names that model hubs know."""
-    weights, about = checkpoint_files(folder)
-    save_checkpoint(weights, tensors, meta)
-    weights.with_suffix(".json").replace(about)
+    save_checkpoint(folder / _HUB_WEIGHTS, tensors, meta)
 
 
 def checkpoint_files(path: Path) -> tuple[Path, Path]:
-    """Return the files of weights and meta: `path` is the former, or a folder as hubs keep it."""
+    """Return the files of weights and meta: `path` is the former, or the folder of both."""
     if path.is_dir():
-        return path / "model.safetensors", path / "config.json"
-    return path, path.with_suffix(".json")
+        own = path / "checkpoint.safetensors"
+        path = own if own.exists() else path / _HUB_WEIGHTS
+    hub = path.name == _HUB_WEIGHTS
+    return path, path.with_name(_HUB_META) if hub else path.with_suffix(".json")
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:

@@ -120,7 +120,7 @@ def _use(card: Card) -> str:
     )
     return (
         "## Use\n\n```sh\ngleclip predict --checkpoint FOLDER PICTURES --out OUT\n"
-        f"gleclip train-seg --pretrained FOLDER --arch {card.meta['network']['arch']}\n```\n{needs}"
+        f"gleclip train-seg --pretrained FOLDER/model.safetensors --arch {card.meta['network']['arch']}\n```\n{needs}"
     )
 
 

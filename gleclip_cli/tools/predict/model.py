@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.checkpoint import checkpoint_files
 from gleclip_cli.artifacts.json_files import read_json
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import load_prepared
@@ -41,12 +42,13 @@ def network_model(checkpoint: Path, run: RunDir, config: PredictConfig) -> Model
         MissingInput: there is no such checkpoint.
         BadInput: it does not tell its classes.
     """
+    checkpoint, about = checkpoint_files(checkpoint)
     if not checkpoint.exists():
         raise MissingInput(
             f"There is no network {printable(checkpoint)}.",
             "Run `gleclip train-seg` first, or name --run and --name, or --checkpoint.",
         )
-    meta = read_json(checkpoint.with_suffix(".json"))
+    meta = read_json(about)
     try:
         names, digest = tuple(meta["classes"]), str(meta["sha256"])
         clip = str(meta["clip_sha256"])

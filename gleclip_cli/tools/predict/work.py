@@ -54,7 +54,7 @@ def predict(
     pictures = find_pictures(images, out)
     tags = find_tags(config.tags, pictures.files)
     if config.method == "network":
-        model = network_model(_file(checkpoint, run, config), run, config)
+        model = network_model(checkpoint or run.checkpoint(config.name), run, config)
     else:
         model = map_model(run, config, classes, tags.names)
     work = _Work(
@@ -72,12 +72,6 @@ def predict(
         keep_others=True,
     ) as stage:
         return work.on(stage)
-
-
-def _file(checkpoint: Path | None, run: RunDir, config: PredictConfig) -> Path:
-    if checkpoint is None:
-        return run.checkpoint(config.name)
-    return checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
 
 
 @dataclass(frozen=True)
