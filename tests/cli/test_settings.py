@@ -240,3 +240,22 @@ def test_prepare_data_stops_at_a_bad_item_and_other_stages_go_on(stages: Any, gl
     assert [call.execution.on_bad for call in stages.calls] == ["stop", "skip"]
     gleclip("prepare-data", "--on-bad", "skip")
     assert stages.last.execution.on_bad == "skip"
+
+
+def test_torchrun_splits_images_unless_they_are_split_already(
+    stages: Any, gleclip: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold("runs/voc", "voc")
+    gleclip("refine", "--dataset", "voc", "--shard", "1/3")
+    assert (stages.last.execution.shard, stages.last.execution.together) == ((1, 3), False)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "2")
+    for command in ("refine", "evaluate"):
+        gleclip(command, "--dataset", "voc", "--dry-run")
+        assert (stages.last.execution.shard, stages.last.execution.together) == ((2, 4), True)
+    gleclip("train-seg", "--dataset", "voc", "--dry-run")
+    assert stages.last.execution.shard == (0, 1)  # joins the others by itself
+    monkeypatch.setenv("RANK", "0")
+    result = gleclip("refine", "--dataset", "voc", "--shard", "1/3")
+    assert result.exit_code == 2
+    assert "torchrun with its 4 processes" in result.stderr
