@@ -41,6 +41,7 @@ INTERRUPTED = 130
 _NUMBERS = {
     *("share", "confidence", "IoU", "mIoU", "seconds", "images", "time", "MB"),
     *("precision", "recall", "FP", "FN", "boundary", "95 %", "95 % interval", "A", "B", "B - A"),
+    *("cosine", "peak", "area"),
 }
 
 

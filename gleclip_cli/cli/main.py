@@ -13,6 +13,7 @@ from gleclip_cli.cli.init import init
 from gleclip_cli.cli.picture import picture
 from gleclip_cli.cli.predict import predict
 from gleclip_cli.cli.prepare_data import prepare_data
+from gleclip_cli.cli.prompts import prompts
 from gleclip_cli.cli.refine import refine
 from gleclip_cli.cli.report import report
 from gleclip_cli.cli.reporting import Commands
@@ -59,4 +60,5 @@ app.command("report")(report)
 app.command("export")(export)
 app.command("check")(check)
 app.command("init")(init)
+app.command("prompts")(prompts)
 app.command("picture")(picture)
