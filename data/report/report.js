@@ -89,7 +89,7 @@
 
   const update = () => {
     const wanted = byClass.value, split = bySplit?.value ?? "";
-    const matches = (card) => (!split || card.dataset.split === split)
+    const matches = (card) => (!split || JSON.parse(card.dataset.splits).includes(split))
       && (!wanted || card.querySelector(`.chips [data-id="${wanted}"]`));
     shown = inOrder(cards.filter(matches));
     const kept = new Set(shown);

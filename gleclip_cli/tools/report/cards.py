@@ -1,8 +1,10 @@
 """One card of the gallery: the small pictures of an image, and how well each class was found."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import isqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ class Card:
     `faults`: what could not be read.
     """
 
-    split: str
+    splits: tuple[str, ...]
     image_id: str
     size: encode.Size
     class_ids: tuple[int, ...]
@@ -96,33 +98,41 @@ class Studio:
 
     def _load(self, candidate: Candidate) -> dict[str, Any]:
         """Read what there is, by panel; a fault is kept in place of what could not be read."""
-        split, image_id = candidate.split, candidate.image_id
-        sources, labels = self.sources[split], len(self.vocabulary.class_names)
+        labels = len(self.vocabulary.class_names)
+        photo = partial(self.data.load_image, candidate.splits[0], candidate.image_id)
+        loads: dict[str, Callable[[], Any]] = {"image": photo}
+        for panel, path in self._paths(candidate).items():
+            load_labels = partial(load_label_image, path, labels)
+            loads[panel] = partial(load_cam, path) if panel == "cam" else load_labels
         layers: dict[str, Any] = {}
-
-        def read(panel: str, load: Any, *arguments: Any) -> None:
+        for panel, load in loads.items():
             try:
-                layers[panel] = load(*arguments)
+                layers[panel] = load()
             except BadInput as error:
                 layers[panel] = error
-
-        read("image", self.data.load_image, split, image_id)
-        if sources.cams and (path := self.run.cam(sources.cams, image_id)).exists():
-            read("cam", load_cam, path)
-        if sources.pseudo and (path := self.run.pseudo_mask(sources.pseudo, image_id)).exists():
-            read("pseudo", load_label_image, path, labels)
-        if sources.network:
-            path = self.run.pred_mask(sources.network, split, image_id)
-            if path.exists():
-                read("prediction", load_label_image, path, labels)
-        if (mask := self.data.record(split, image_id).mask) is not None:
-            read("truth", load_label_image, mask, labels)
         return layers
 
+    def _paths(self, candidate: Candidate) -> dict[str, Path]:
+        """Return the file of every panel that there is, of the first list that has it."""
+        run, image_id = self.run, candidate.image_id
+        found: dict[str, Path] = {}
+        for split in candidate.splits:
+            of = self.sources[split]
+            paths = {
+                "cam": of.cams and run.cam(of.cams, image_id),
+                "pseudo": of.pseudo and run.pseudo_mask(of.pseudo, image_id),
+                "prediction": of.network and run.pred_mask(of.network, split, image_id),
+                "truth": self.data.record(split, image_id).mask,
+            }
+            for panel, path in paths.items():
+                if path and panel not in found and (panel == "truth" or path.exists()):
+                    found[panel] = path
+        return found
+
     def _draw(self, candidate: Candidate, layers: Mapping[str, Any], side: int) -> Card:
-        height, width = self.data.record(candidate.split, candidate.image_id).size
+        height, width = self.data.record(candidate.splits[0], candidate.image_id).size
         size = encode.fitted(width, height, side)
-        card = Card(candidate.split, candidate.image_id, size, candidate.class_ids)
+        card = Card(candidate.splits, candidate.image_id, size, candidate.class_ids)
         for panel, layer in layers.items():
             if isinstance(layer, BadInput):
                 card.faults.append(layer.cause)

@@ -6,6 +6,7 @@ photograph with any opacity.
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,17 @@ def fitted(width: int, height: int, side: int) -> Size:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def css(colour: Sequence[int] | NDArray[np.uint8]) -> str:
+    """Return a colour as CSS writes it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def colours_of(labels: NDArray[np.integer], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the colours (n, 3) of labels (n,); wide ones share those of the 255 classes."""
+    colours: NDArray[np.uint8] = palette[np.where(labels > 255, (labels - 1) % 255 + 1, labels)]
+    return colours
+
+
 def photo_uri(image: NDArray[np.uint8], size: Size, *, quality: int = 80) -> str:
     """Return a photograph (H, W, 3) as JPEG."""
     picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -44,13 +56,13 @@ def photo_uri(image: NDArray[np.uint8], size: Size, *, quality: int = 80) -> str
 def labels_uri(labels: Labels, size: Size, palette: NDArray[np.uint8]) -> str:
     """Return labels (H, W) in the colours `palette` (256, 3) of their classes.
 
-    Background is transparent, what is ignored grey. Wide labels share the 255 colours.
+    Background is transparent, what is ignored grey.
     """
     small = _nearest(labels, size)
     values = np.flatnonzero(np.bincount(small.ravel()))
     places = np.zeros(values[-1] + 1, np.uint8)
     places[values] = np.arange(len(values))
-    colours = palette[np.where(values > 255, (values - 1) % 255 + 1, values)]
+    colours = colours_of(values, palette)
     alphas = np.full(len(values), 255)
     alphas[values == 0] = 0
     ignored = values == ignore_index(labels)

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.tools.report.charts import (
     heat_map,
     share_bar,
     share_scale,
 )
+from gleclip_cli.tools.report.encode import colours_of, css
 from gleclip_cli.tools.report.outputs import Output
 from gleclip_cli.tools.report.scores import (
     Evaluation,
@@ -95,8 +97,9 @@ def class_table(
     if not shown:
         return {"class_rows": []}
     *others, last = shown
-    rows = []
-    for place, name in enumerate(names):
+    colours = colours_of(np.arange(len(names)), palette)
+    rows: list[dict[str, Any]] = []
+    for name, colour in zip(names, colours, strict=True):
         values = [e.scores.per_class_iou.get(name) for e in shown]
         if all(value is None for value in values):
             continue
@@ -104,8 +107,8 @@ def class_table(
         marks = [(e.kind, v) for e, v in zip(others, values, strict=False)]
         bar = share_bar(values[-1], low=low, high=high, others=marks, colour=last.kind)
         pairs = [(v, e.intervals.get(name)) for v, e in zip(values, shown, strict=True)]
-        colour = "#{:02x}{:02x}{:02x}".format(*palette[place % 256])
-        rows.append({"name": name, "colour": colour, "bar": bar, "ious": pairs[::-1]})
+        row = {"name": printable(name), "colour": css(colour), "bar": bar, "ious": pairs[::-1]}
+        rows.append(row)
     rows.sort(key=lambda row: -(row["ious"][0][0] or 0))
     return {
         "class_rows": rows,
@@ -126,14 +129,17 @@ def confusion_part(evaluations: Sequence[Evaluation], names: tuple[str, ...]) ->
         seen = (confusion.sum(axis=1) > 0) | (confusion[:, :-1].sum(axis=0) > 0)
         undecided = bool(confusion[:, -1].any())
         shares = row_shares(confusion)[seen][:, [*seen, undecided]]
-        labels = [name for name, known in zip(names, seen, strict=True) if known]
+        labels = [printable(name) for name, known in zip(names, seen, strict=True) if known]
         label = f"Confusion matrix, {evaluation.title}; the table beside it has its largest cells"
         columns = [*labels, "ignored"] if undecided else labels
         return {
             "heat": heat_map(labels, columns, shares.tolist(), label=label),
             "confusion_of": evaluation.title,
             "undecided": undecided,
-            "confusions": largest_confusions(confusion, names),
+            "confusions": [
+                (printable(truth), printable(predicted), share)
+                for truth, predicted, share in largest_confusions(confusion, names)
+            ],
         }
     return {"heat": None}
 

@@ -1,16 +1,18 @@
 """The gallery: which images of which splits it shows, and what stands on their cards."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gleclip_cli.artifacts.run_dir import RunDir
+import numpy as np
+
+from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import PreparedData
 from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.metrics.scope import made_for
 from gleclip_cli.parallel.batches import prefetched
-from gleclip_cli.progress import Progress
+from gleclip_cli.progress import Progress, counted
 from gleclip_cli.tools.report import encode
 from gleclip_cli.tools.report.cards import Card, Sources, Studio, bytes_per_card
 from gleclip_cli.tools.report.outputs import Output
@@ -29,34 +31,33 @@ PANELS = {
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images to show, `totals` of them by split to choose from, and whose outputs they show."""
+    """Images to show, out of `total`, and by split whose outputs they show."""
 
     run: RunDir
     data: PreparedData
     vocabulary: Vocabulary
     picked: list[Candidate]
-    totals: dict[str, int]
+    total: int
     sources: dict[str, Sources]
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """What the page says about the gallery and offers to filter by."""
         names = self.vocabulary.class_names
-        splits = list(self.totals)
-        counts = [sum(c.split == split for c in self.picked) for split in splits]
-        pairs = zip(splits, counts, strict=True)
-        told = ", ".join(f"{count} of the {self.totals[s]} images of {s}" for s, count in pairs)
-        text = f"{told}." if self.picked else "No images were asked for (--images 0)."
-        if self.picked and len(self.picked) < sum(self.totals.values()):
+        splits = [name for name in self.sources if any(name in c.splits for c in self.picked)]
+        text = f"{len(self.picked)} of {counted(self.total, 'image')} of {', '.join(splits)}."
+        if not self.picked:
+            text = "No images were asked for (--images 0)."
+        elif len(self.picked) < self.total:
             text += " Classes took turns to name their worst, their best and a random image."
         return {
             "count": len(self.picked),
             "about": text,
             "splits": splits,
-            "classes": [(i, name) for i, name in enumerate(names) if i],
+            "classes": [(i, printable(name)) for i, name in enumerate(names) if i],
             "scored": any(c.iou for c in self.picked),
             "errors": [
-                (name, "#{:02x}{:02x}{:02x}".format(*colour))
+                (name, encode.css(colour))
                 for name, colour in zip(encode.ERRORS, encode.ERROR_COLOURS, strict=True)
             ][1:],
         }
@@ -70,24 +71,25 @@ class Gallery:
             yield self._shown(card())
 
     def _shown(self, card: Card) -> dict[str, Any]:
-        names, palette = self.vocabulary.class_names, self.vocabulary.palette
+        names = self.vocabulary.class_names
+        colours = encode.colours_of(np.arange(len(names)), self.vocabulary.palette)
         known = {*card.class_ids, *card.iou} - {0}
         panels = [key for key in PANELS if key in card.pictures or (key == "cam" and card.maps)]
         judged = "prediction" if "prediction" in card.pictures else "pseudo"
         titles = {**PANELS, "error": f"Error of {PANELS[judged].lower()}"}
         return {
-            "split": card.split,
+            "splits": card.splits,
             "title": card.title,
             "size": card.size,
             "miou": card.miou,
-            "chance": chance(card.split, card.image_id).hex()[:8],
+            "chance": chance(card.splits, card.image_id).hex()[:8],
             "chips": [
                 {
                     "id": i,
-                    "name": names[i],
+                    "name": printable(names[i]),
                     "iou": card.iou.get(i),
                     "ghost": i in card.spurious,
-                    "colour": "#{:02x}{:02x}{:02x}".format(*palette[(i - 1) % 255 + 1]),
+                    "colour": encode.css(colours[i]),
                 }
                 for i in sorted(known, key=lambda i: (i in card.spurious, i))
             ],
@@ -113,21 +115,22 @@ def choose(
         UsageError: the data set has no such split.
     """
     splits = [split] if split else _worth_showing(data, outputs)
-    sources = {name: _sources(run, outputs, evaluations, name) for name in splits}
-    candidates: dict[str, list[Candidate]] = {}
-    seen: set[str] = set()
+    found: dict[tuple[str, str], Candidate] = {}
     for name in splits:
         iou = image_scores(evaluations, name, len(vocabulary.class_names))
         labels = data.labels(name)
-        ids = [image_id for image_id in data.image_ids(name) if image_id not in seen]
-        seen.update(ids)
-        candidates[name] = [
-            Candidate(name, i, tuple(labels.get(i, ())), iou.get(i, {})) for i in ids
-        ]
-    totals = {name: len(found) for name, found in candidates.items() if found}
-    shares = share_out(totals, images)
-    picked = [c for name, share in shares.items() for c in pick(candidates[name], most=share)]
-    return Gallery(run, data, vocabulary, picked, totals, sources)
+        for image_id in data.image_ids(name):
+            key = (image_id, data.record(name, image_id).sha256)
+            class_ids = tuple(labels.get(image_id, ()))
+            new = Candidate((name,), image_id, class_ids, iou.get(image_id, {}))
+            if known := found.get(key):  # the same picture in another list is one card
+                new = replace(known, splits=(*known.splits, name), iou=new.iou or known.iou)
+            found[key] = new
+    by_split = {name: [c for c in found.values() if c.splits[0] == name] for name in splits}
+    shares = share_out({name: len(own) for name, own in by_split.items()}, images)
+    picked = [c for name, share in shares.items() for c in pick(by_split[name], most=share)]
+    sources = {name: _sources(run, outputs, evaluations, name) for name in splits}
+    return Gallery(run, data, vocabulary, picked, len(found), sources)
 
 
 def _worth_showing(data: PreparedData, outputs: Sequence[Output]) -> list[str]:

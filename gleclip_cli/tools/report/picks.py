@@ -10,9 +10,12 @@ from itertools import cycle
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image that may be shown; `iou`: class id -> IoU there, where it was scored."""
+    """An image that may be shown; `iou`: class id -> IoU there, where it was scored.
 
-    split: str
+    `splits`: all lists that hold this picture.
+    """
+
+    splits: tuple[str, ...]
     image_id: str
     class_ids: tuple[int, ...]
     iou: Mapping[int, float] = field(default_factory=dict, compare=False)
@@ -44,15 +47,15 @@ def pick(candidates: Sequence[Candidate], *, most: int) -> list[Candidate]:
 
 def _queues(members: list[Candidate], class_id: int) -> tuple[deque[Candidate], ...]:
     """Return a class's images from the worst on, from the best on, and at random."""
-    shuffled = sorted(members, key=lambda c: chance(c.split, c.image_id))
+    shuffled = sorted(members, key=lambda c: chance(c.splits, c.image_id))
     scored = [c for c in shuffled if class_id in c.iou]
     worst = sorted(scored, key=lambda c: c.iou[class_id])
     return deque(worst), deque(reversed(worst)), deque(shuffled)
 
 
-def chance(split: str, image_id: str) -> bytes:
+def chance(splits: Sequence[str], image_id: str) -> bytes:
     """Return a hash of an image's name: its place in a random order."""
-    return hashlib.sha256(os.fsencode(f"{split}/{image_id}")).digest()
+    return hashlib.sha256(os.fsencode(f"{splits[0]}/{image_id}")).digest()
 
 
 def share_out(totals: Mapping[str, int], most: int) -> dict[str, int]:

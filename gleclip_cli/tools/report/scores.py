@@ -106,7 +106,8 @@ def main_of_each_kind(evaluations: list[Evaluation]) -> list[Evaluation]:
 def row_shares(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return each true class's pixels as shares (C, C + 1) of its sum; zeros without pixels."""
     sums = confusion.sum(axis=1, keepdims=True)
-    return confusion / np.maximum(sums, 1)
+    shares: NDArray[np.float64] = confusion / np.maximum(sums, 1)
+    return shares
 
 
 def largest_confusions(

@@ -1,6 +1,7 @@
-"""A headless Chromium, spoken to through a pipe: no driver, no port, no package."""
+"""A run with hostile names; a headless Chromium, spoken to through a pipe without a driver."""
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -9,7 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from gleclip_cli.artifacts.maps import Cam, save_cam, save_label_image
+from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import open_stage
+from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
+from gleclip_cli.config import (
+    EvaluateConfig,
+    Execution,
+    GenCamConfig,
+    RefineConfig,
+    TrainSegConfig,
+)
+from gleclip_cli.datasets.class_table import class_table
+from gleclip_cli.datasets.vocabulary import voc_palette
 
 FLAGS = (
     "--headless",
@@ -106,6 +122,13 @@ class Browser:
             ".then(() => 1)"
         )
 
+    def choose(self, element: str, value: object, event: str = "change") -> None:
+        """Give an input element a value, as a user would."""
+        found = f"document.getElementById({json.dumps(element)})"
+        fire = f"dispatchEvent(new Event({json.dumps(event)}))"
+        self.run(f"(e => {{ e.value = {json.dumps(value)}; e.{fire}; }})({found})")
+        self.settle()
+
     def press(self, key: str) -> None:
         """Press and release a key."""
         text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
@@ -126,6 +149,139 @@ class Browser:
         self._process.wait(timeout=30)
         os.close(self._out)
         os.close(self._in)
+
+
+EVIL = '<img src=x onerror="alert(1)">'
+CLASSES = (EVIL, "a\"b'c&d</script>", "Zwölf 🚲")
+IMAGES = {"</script><script>alert(1)</script>": (1, 2), 'b&c "d"': (2,), "e\udcff\x1b[31m": (3,)}
+SIZE = (24, 32)
+QUIET = Execution(device="cpu")
+
+
+def truth_of(class_ids: tuple[int, ...]) -> np.ndarray:
+    """Boxes side by side; a column of ignored pixels."""
+    labels = np.zeros(SIZE, np.uint8)
+    for place, class_id in enumerate(class_ids):
+        labels[4:20, 2 + 12 * place : 10 + 12 * place] = class_id
+    labels[:, -2:] = 255
+    return labels
+
+
+class Made:
+    """A run with hostile names, made part by part; train and val hold other pictures."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = RunDir(folder / "run <b>&amp;")
+        self.palette = voc_palette()
+        self.root = folder / "photos"
+        records: dict[str, dict[str, ImageRecord]] = {"train": {}, "val": {}}
+        for number, (split, image_id) in enumerate((s, i) for s in records for i in IMAGES):
+            image = self.root / f"{number}.png"
+            save_label_image(image, truth_of((number,)), self.palette)
+            mask = self.root / f"{number} mask.png"
+            save_label_image(mask, truth_of(IMAGES[image_id]), self.palette)
+            digest = hashlib.sha256(image.read_bytes()).hexdigest()
+            records[split][image_id] = ImageRecord(image, mask, SIZE, digest)
+        self.records = records
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Write the tables, again if records have changed."""
+        table = class_table(CLASSES)
+        again = Execution(overwrite=True, resume=False)
+        with open_stage(self.run, "prepare_data", {}, execution=again) as stage:
+            tables = save_prepared(
+                self.run,
+                dataset="folder",
+                vocabulary="gleclip.toml",
+                root=self.root,
+                records=self.records,
+                labels=dict.fromkeys(self.records, IMAGES),
+                class_table=table,
+            )
+            stage.finish(*tables)
+
+    def maps(self) -> "Made":
+        """Maps of train that know the truth, made without tags."""
+        config = GenCamConfig(labels="none")
+        options: Any = {"name": "train", "item_ids": list(IMAGES), "execution": QUIET}
+        with open_stage(self.run, "gen_cam", config, **options) as stage:
+            stage.todo()
+            for image_id, class_ids in IMAGES.items():
+                path = self.run.cam("train", image_id)
+                true = truth_of(class_ids)[::4, ::4]
+                scores = np.array([0.2 + 0.6 * (true == c) for c in class_ids], np.float32)
+                save_cam(path, Cam(scores, np.array(class_ids), SIZE))
+                stage.done(image_id, path)
+            stage.finish()
+        return self
+
+    def masks(self) -> "Made":
+        """Pseudo masks of train, right but for one row."""
+        options: Any = {"name": "train", "item_ids": list(IMAGES), "execution": QUIET}
+        with open_stage(self.run, "refine", RefineConfig(), **options) as stage:
+            stage.todo()
+            for image_id, class_ids in IMAGES.items():
+                path = self.run.pseudo_mask("train", image_id)
+                save_label_image(path, self.guess(class_ids), self.palette)
+                stage.done(image_id, path)
+            stage.finish()
+        return self
+
+    def guess(self, class_ids: tuple[int, ...]) -> np.ndarray:
+        """What a good network might say."""
+        labels = truth_of(class_ids)
+        labels[labels == 255] = 0
+        labels[4] = 0
+        return labels
+
+    def network(self) -> "Made":
+        """A training's log, and predictions on val with the scores of train's masks."""
+        with open_stage(
+            self.run, "train_seg", TrainSegConfig(), name="seg", execution=QUIET
+        ) as stage:
+            for step in range(0, 60, 10):
+                stage.log({"event": "step", "step": step, "loss": 2 - step / 50, "rate": 0.1})
+            stage.log({"event": "monitor", "split": "val", "miou": 0.5, "images": 3})
+            stage.finish()
+        shutil.copytree(self.run.evaluation("pseudo", "train"), self.run.evaluation("seg", "val"))
+        for path in self.run.evaluation("seg", "val").glob("*.json"):
+            facts = json.loads(path.read_text())
+            if "config" in facts:
+                facts["name"] = "seg-val"
+                facts["config"] |= {"what": "seg", "split": "val"}
+                path.write_text(json.dumps(facts))
+        for image_id, class_ids in IMAGES.items():
+            path = self.run.pred_mask("seg", "val", image_id)
+            save_label_image(path, self.guess(class_ids), self.palette)
+        return self
+
+    def scores(self, *whats: str) -> "Made":
+        """Score what was made of train."""
+        from gleclip_cli.stages.evaluate import evaluate
+
+        for what in whats:
+            evaluate(self.run, EvaluateConfig(what=what, split="train"), execution=QUIET)
+        return self
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """Prepared data and nothing else."""
+    return Made(tmp_path)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Made:
+    """A run with everything, to be changed."""
+    return Made(tmp_path).maps().masks().scores("cam", "pseudo").network()
+
+
+@pytest.fixture(scope="package")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A run with everything, of which only the page may change."""
+    folder = tmp_path_factory.mktemp("kept")
+    return Made(folder).maps().masks().scores("cam", "pseudo").network()
 
 
 @pytest.fixture

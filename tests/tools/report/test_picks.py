@@ -4,7 +4,8 @@ from gleclip_cli.tools.report.picks import Candidate, pick, share_out
 
 
 def candidate(number: int, *class_ids: int, score: float | None) -> Candidate:
-    return Candidate("val", f"image {number:03d}", class_ids, score)
+    iou = {} if score is None else dict.fromkeys(class_ids, score)
+    return Candidate(("val",), f"image {number:03d}", class_ids, iou)
 
 
 def test_few_images_are_all_picked_in_order() -> None:
