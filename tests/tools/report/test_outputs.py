@@ -12,14 +12,7 @@ def step(number: int, loss: float) -> dict[str, Any]:
 def test_steps_that_were_repeated_count_once() -> None:
     first = [{"event": "open"}, step(0, 3.0), step(10, 2.0), step(20, 9.0)]
     monitor = {"event": "monitor", "split": "val", "miou": 0.4, "images": 20}
-    events = [
-        *first,
-        monitor,
-        {"event": "resumed", "step": 15},
-        step(20, 1.5),
-        step(30, 1.0),
-        monitor,
-    ]
+    again = [{"event": "resumed", "step": 15}, step(20, 1.5), step(30, 1.0), monitor]
     training = training_of([*first, monitor, *again])
     assert training.losses == [(0, 3.0), (10, 2.0), (20, 1.5), (30, 1.0)]
     assert training.rates[-1] == (30, 0.1)
@@ -33,7 +26,7 @@ def test_a_training_done_anew_forgets_the_first() -> None:
 
 
 def test_what_is_odd_is_passed_over() -> None:
-    events = [{"event": "step"}, {"event": "step", "step": "x"}, {"event": "monitor"}, step(0, 1.0)]
-    training = training_of([*events, {"event": "step", "step": 10, "loss": None}])
+    odd = [{"event": "step"}, {"event": "step", "step": "x"}, {"event": "monitor"}, step(0, 1.0)]
+    training = training_of([*odd, {"event": "step", "step": 10, "loss": None}])
     assert training.losses == [(0, 1.0)]
     assert training.monitored == []
