@@ -35,7 +35,7 @@ def enter_folder(
     except OSError as error:
         raise EnvironmentFault(
             f"Cannot create {printable(folder)}: {error.strerror}.",
-            "Make the folder above it writable or choose another --run.",
+            "Make the folder above it writable, or choose another one.",
         ) from error
     index, count = execution.shard
     lock = FolderLock(folder / (".lock" if count == 1 else f".lock.{index}-of-{count}"))
@@ -80,5 +80,5 @@ def check_inodes(folder: Path, files: int) -> None:
         raise EnvironmentFault(
             f"{printable(folder)}: {files} files are to be written, "
             f"and the file system has room for {status.f_favail} more.",
-            "Delete files or choose a --run on another file system.",
+            "Delete files, or choose a folder on another file system.",
         )

@@ -185,7 +185,7 @@ def _other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]
     listed = "; ".join(differences(old, new)) if old else f"{SETTINGS_FILE} is damaged"
     return OtherSettings(
         f"{printable(folder)} was made with other settings: {printable(listed)}.",
-        "Replace it with --overwrite, or choose another --run.",
+        "Replace it with --overwrite, or choose another folder.",
     )
 
 
@@ -196,7 +196,7 @@ def _refuse_foreign_files(folder: Path) -> None:
     if foreign:
         raise OtherSettings(
             f"{printable(folder)} holds {printable(foreign[0])}, which is not gleclip's.",
-            "Choose another --run, or move these files away.",
+            "Choose another folder, or move these files away.",
         )
 
 

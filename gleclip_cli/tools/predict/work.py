@@ -1,5 +1,6 @@
 """One picture after another: label it, count, write; finished pictures are kept."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from gleclip_cli.config import Execution, PredictConfig
 from gleclip_cli.errors import BadInput
 from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.parallel.device import device_of
-from gleclip_cli.progress import SILENT, Progress
+from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.refine.decide import Decision
 from gleclip_cli.tools.grid import painted
 from gleclip_cli.tools.predict.areas import areas_of, save_all_areas, save_areas
@@ -112,17 +113,23 @@ class _Work:
         return found
 
     def _label(self, stage: Stage, todo: list[str]) -> None:
-        if unknown := sum(self.class_ids[i] is None for i in todo) and self.config.tags:
-            stage.warn(f"{unknown} pictures have no tags: all classes may be anywhere in them.")
+        unknown = sum(self.class_ids[i] is None for i in todo)
+        if unknown and self.config.tags:
+            stage.warn(f"{counted(unknown, 'picture')} without tags: any class may be in them.")
         device = device_of(self.execution, self.progress)
         label = self.model.load(device, stage.warn)
         stage.note(device=str(device))
         loaded = prefetched(
             todo, lambda i: load_photo(self.pictures.files[i]), workers=self.execution.workers
         )
-        for image_id, photo in self.progress.each(loaded, total=len(todo), label="predict"):
+        notes = Counter[str]()
+        for image_id, load in self.progress.each(loaded, total=len(todo), label="predict"):
             with stage.item(image_id, self.pictures.files[image_id]):
-                stage.done(image_id, *self._write(image_id, photo(), label))
+                photo = load()
+                stage.done(image_id, *self._write(image_id, photo, label))
+                notes.update(photo.notes)
+        for note, images in sorted(notes.items()):
+            stage.warn(f"{counted(images, 'image')}: {note}.")
 
     def _write(self, image_id: str, photo: Photo, label: Label) -> list[Path]:
         vocabulary, given = self.model.vocabulary, self.class_ids[image_id]
