@@ -164,6 +164,19 @@ def test_large_maps_are_refined_on_a_smaller_grid() -> None:
     assert not np.array_equal(refined, dense_crf(image, scores))
 
 
+@pytest.mark.slow
+def test_a_very_large_picture_keeps_its_size_and_edges() -> None:
+    side, border = 5000, 2000
+    image = np.zeros((side, side, 3), np.uint8)
+    image[:, border:] = 200
+    scores = np.full((2, side, side), 0.1, np.float32)
+    scores[0, :, :border] = scores[1, :, border:] = 0.9
+    labels = dense_crf(image, scores).argmax(0)
+    assert labels.shape == (side, side)
+    assert (labels[:, : border - 5] == 0).all()
+    assert (labels[:, border + 5 :] == 1).all()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_scores_that_are_no_numbers_are_refused(bad: float) -> None:
     scores = random_scores(2, 5, 6)

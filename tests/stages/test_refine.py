@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from gleclip_cli.artifacts.arrays import load_arrays, save_arrays
 from gleclip_cli.artifacts.maps import Cam, load_cam, load_confidence, load_label_image, save_cam
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import open_stage
@@ -250,6 +251,20 @@ def test_a_damaged_map_fails_alone_and_is_named(run_with_maps: RunDir) -> None:
     assert manifest.data["failures"][0]["id"] == "Zwölf"
     with pytest.raises(BadInput, match="Zwölf"):
         refine(run_with_maps, RefineConfig(), execution=STOP)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_fault_64_a_map_that_is_no_number_fails_alone_and_is_named(
+    run_with_maps: RunDir, bad: float
+) -> None:
+    path = run_with_maps.cam("train", "two squares")
+    arrays = load_arrays(path)
+    arrays["scores"][1, 2, 3] = bad
+    save_arrays(path, arrays)
+    manifest = refine(run_with_maps, RefineConfig(steps=("crf",)), execution=CPU)
+    (failure,) = manifest.data["failures"]
+    assert failure["id"] == "two squares"
+    assert "NaN" in failure["reason"]
 
 
 def test_a_changed_picture_fails_instead_of_being_used(run_with_maps: RunDir) -> None:
