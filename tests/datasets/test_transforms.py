@@ -27,7 +27,7 @@ def pair(height: int, width: int, values: tuple[int, ...]) -> tuple[torch.Tensor
 @pytest.mark.parametrize("values", [(0, 3, 15), (5, 255)])
 def test_mask_values_stay_a_subset_of_the_input_and_ignore(size, values):
     image, mask = pair(*size, values)
-    augment = Augment(48, scales=(0.4, 2.5), fill=FILL)
+    augment = Augment(48, scales=(0.4, 2.5), jitter=0.5, fill=FILL)
     for seed in range(20):
         out_image, out_mask = augment(image, mask, seed=seed)
         assert out_image.shape == (3, 48, 48)
@@ -36,9 +36,10 @@ def test_mask_values_stay_a_subset_of_the_input_and_ignore(size, values):
         assert set(out_mask.unique().tolist()) <= {*values, IGNORE_INDEX}
 
 
-def test_padding_is_ignored_never_background():
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+def test_padding_is_ignored_never_background(jitter):
     image, mask = pair(20, 20, (0,))  # a picture that is all background
-    out_image, out_mask = Augment(32, flip=False, fill=FILL)(image, mask, seed=1)
+    out_image, out_mask = Augment(32, flip=False, jitter=jitter, fill=FILL)(image, mask, seed=1)
     padded = (out_image == torch.tensor(FILL, dtype=torch.uint8).reshape(3, 1, 1)).all(0)
     assert (out_mask[padded] == IGNORE_INDEX).all()
     assert (out_mask[~padded] == 0).all()
@@ -59,6 +60,26 @@ def test_picture_and_mask_move_together():
     for seed in range(10):
         out_image, out_mask = Augment(40)(image, mask, seed=seed)
         assert torch.equal(out_image[0], out_mask)
+
+
+def test_further_planes_move_with_the_mask():
+    image, mask = pair(60, 45, (0, 1, 2, 77))
+    augment = Augment(40, scales=(0.5, 1.5))
+    _, out_mask, out_plane = augment(image, mask, (mask + 100), seed=4)
+    inside = out_mask != IGNORE_INDEX
+    assert torch.equal(out_plane[inside], out_mask[inside] + 100)
+    assert torch.equal(out_mask, augment(image, mask, seed=4)[1])
+
+
+def test_jitter_varies_colours_and_nothing_else():
+    image, mask = pair(40, 40, (0, 1, 200))
+    plain, varied = Augment(40, flip=False), Augment(40, flip=False, jitter=0.5)
+    pairs = [varied(image, mask, seed=s) for s in range(8)]
+    assert all(torch.equal(moved, mask) for _, moved in pairs)
+    assert torch.equal(plain(image, mask, seed=0)[0], image)
+    means = [float(picture.float().mean()) for picture, _ in pairs]
+    assert max(means) > 1.2 * min(means)
+    assert torch.equal(varied(image, mask, seed=3)[0], pairs[3][0])
 
 
 def test_same_seed_same_pair_and_the_global_generator_is_left_alone():

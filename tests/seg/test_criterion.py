@@ -1,5 +1,7 @@
 """What a segmentation network is blamed for: every output, on its own grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,10 @@ from torch import Tensor, nn
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.losses import balanced_cross_entropy, plain_cross_entropy
 from gleclip_cli.seg.clip_decoder import ClipDecoder
+from gleclip_cli.seg.correction import Correction
 from gleclip_cli.seg.criterion import PixelCriterion
 from gleclip_cli.seg.deeplabv2 import DeepLabV2
+from gleclip_cli.training.average import WeightAverage
 from gleclip_cli.training.batches import Batch
 
 
@@ -21,6 +25,23 @@ class TwoOutputs(DeepLabV2):
 
     def training_logits(self, images: Tensor) -> list[Tensor]:
         return [images, images[..., ::2, ::2]]
+
+
+class OneOutput(TwoOutputs):
+    """Logits that are colours."""
+
+    def training_logits(self, images: Tensor) -> list[Tensor]:
+        return [images]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+class Taught(WeightAverage):
+    """A teacher that did not learn."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network, self.updates = network, 0
 
 
 @pytest.fixture
@@ -40,6 +61,51 @@ def test_the_losses_of_all_outputs_are_summed(batch, balanced):
     half = cross_entropy(colours[..., ::2, ::2], batch.masks[:, 1::2, 1::2], ignore_index=255)
     loss = PixelCriterion(TwoOutputs(), balanced)(batch)
     assert loss.item() == pytest.approx((fine + half).item(), rel=1e-6)
+
+
+def test_pixels_count_as_much_as_they_are_sure(batch):
+    confidence = torch.zeros(2, 16, 16, dtype=torch.uint8)
+    confidence[0, 8:] = 255
+    confidence[1, 8:] = 51  # a fifth
+    weighted = replace(batch, confidence=confidence)
+    network = OneOutput()
+    pixels = torch.nn.functional.cross_entropy(
+        batch.images.float() / 255, batch.masks.long(), ignore_index=255, reduction="none"
+    )
+    expected = (pixels[0, 8:].sum() + pixels[1, 8:].sum() / 5) / (8 * 16 * 1.2)
+    assert PixelCriterion(network, balanced=False)(weighted).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
+    assert PixelCriterion(network)(weighted) != PixelCriterion(network)(batch)
+
+
+def test_a_correcting_teacher_changes_labels_once_it_is_old_enough(batch):
+    teacher = Taught(OneOutput())
+    colours = batch.images.float() / 255
+    labels = torch.where(batch.masks == 255, 255, (colours[:, :2]).argmax(1))  # class 2 is no tag
+    expected = plain_cross_entropy(colours, labels.byte(), ignore_index=255)
+    correction = Correction(teacher, {"a": [1], "b": [1]}, 0.0, 3)
+    criterion = PixelCriterion(OneOutput(), balanced=False, correction=correction)
+    before = criterion(batch).item()
+    assert before == pytest.approx(
+        plain_cross_entropy(colours, batch.masks, ignore_index=255).item(), rel=1e-6
+    )
+    teacher.updates = 3
+    assert criterion(batch).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_the_forward_may_be_another_and_pictures_lie_as_asked(batch):
+    seen = []
+
+    def forward(images):
+        seen.append(images.is_contiguous(memory_format=torch.channels_last))
+        return [2 * images]
+
+    loss = PixelCriterion(OneOutput(), False, forward=forward, channels_last=True)(batch)
+    doubled = 2 * batch.images.float() / 255
+    expected = plain_cross_entropy(doubled, batch.masks, ignore_index=255)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert seen == [True]
 
 
 def test_cached_features_replace_clip(batch, tiny_clip_json, monkeypatch):

@@ -178,9 +178,26 @@ def test_names_keep_networks_apart(run, config):
     assert run.checkpoint("seg").exists()
 
 
-@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.5)])
-def test_66_killed_and_resumed_gives_the_same_bytes(tmp_path, config, scales, monkeypatch):
-    config = replace(config, scales=scales)
+EVERYTHING: dict[str, Any] = {
+    "scales": (0.5, 1.5),
+    "jitter": 0.3,
+    "accumulate": 2,
+    "batch_size": 2,
+    "epochs": 6.0,
+    "schedule": "cosine",
+    "optimiser": "sgd",
+    "clip_norm": 1.0,
+    "ema": 0.9,
+    "confidence_weights": True,
+    "correction": 0.4,
+    "channels_last": True,
+    "precision": "bf16",
+}
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING])
+def test_66_killed_and_resumed_gives_the_same_bytes(tmp_path, config, changes, monkeypatch):
+    config = replace(config, **changes)
     whole, cut = make_run(tmp_path / "whole"), make_run(tmp_path / "cut")
     train_seg(whole, config, execution=CPU)
     monkeypatch.setattr(module, "fit", functools.partial(fit, save_seconds=0.0))
@@ -205,6 +222,29 @@ def test_66_killed_and_resumed_gives_the_same_bytes(tmp_path, config, scales, mo
     assert sorted(p.name for p in cut.output("train_seg", "seg").iterdir()) == sorted(
         p.name for p in whole.output("train_seg", "seg").iterdir()
     )
+
+
+def test_the_mean_of_weights_is_what_is_kept(run, config, monkeypatch):
+    made = []
+    make = module.make_trainer
+
+    def listening(*arguments, **named):
+        made.append(make(*arguments, **named))
+        return made[0]
+
+    monkeypatch.setattr(module, "make_trainer", listening)
+    train_seg(run, replace(config, ema=0.9, epochs=1.0), execution=CPU)
+    ((trainer, kept),) = made
+    tensors, _ = load_checkpoint(run.checkpoint("seg"))
+    assert all(torch.equal(value, tensors[name]) for name, value in kept.weights().items())
+    assert any(not torch.equal(v, tensors[n]) for n, v in trainer.network.weights().items())
+
+
+def test_an_unknown_network_is_refused_before_anything_is_written(run, config):
+    pytest.importorskip("segmentation_models_pytorch")
+    with pytest.raises(UsageError, match="no encoder 'resnet19'"):
+        train_seg(run, replace(config, arch="smp:unet:resnet19"), execution=CPU)
+    assert not run.output("train_seg", "seg").exists()
 
 
 def test_65_divergence_keeps_the_last_good_state_and_writes_no_checkpoint(run, config, monkeypatch):
@@ -293,6 +333,18 @@ def test_a_training_has_no_shards(run, config):
 def test_deeplab_goes_the_same_road(run, config):
     small = replace(config, arch="deeplabv2-small", epochs=1.0, scales=(0.5, 1.5), crop=33)
     assert train_seg(run, small, execution=CPU).counts["steps"] == 2
+    network = load_network(run, "seg", "cpu")
+    assert predict_logits(network, scene("v")[0]).shape == (21, 32, 40)
+
+
+def test_a_network_of_the_package_goes_the_same_road(run, config):
+    pytest.importorskip("segmentation_models_pytorch")
+    heard = Heard()
+    other = replace(config, arch="smp:unet:mobilenet_v2", epochs=0.5)
+    assert train_seg(run, other, execution=CPU, progress=heard).counts["steps"] == 1
+    assert heard.warnings == [
+        "The body of smp:unet:mobilenet_v2 starts from random weights: see --pretrained."
+    ]
     network = load_network(run, "seg", "cpu")
     assert predict_logits(network, scene("v")[0]).shape == (21, 32, 40)
 
