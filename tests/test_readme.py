@@ -7,11 +7,13 @@ import stat
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from gleclip_cli.cli.main import app
 from gleclip_cli.cli.settings import read_toml
@@ -25,7 +27,9 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 SHELL = [block for kind, block in BLOCKS if kind == "sh"]
 LINES = [line for block in SHELL for line in block.splitlines()]
 COMMANDS = [line for line in LINES if line.startswith("gleclip ")]
-SPREAD = [f"gleclip {line.split(' gleclip_cli ')[1]}" for line in LINES if " gleclip_cli " in line]
+_SPREAD = [line.split(" gleclip_cli ")[1] for line in LINES if " gleclip_cli " in line]
+SPREAD = [f"gleclip {words.removesuffix(chr(39))}" for words in _SPREAD]
+SPREAD += re.findall(r"--wrap '(gleclip [^']*)'", README)
 INLINE = re.findall(r"`(gleclip [a-z][^`]*)`", README)
 
 
@@ -48,7 +52,7 @@ def test_every_command_exists_with_its_options(line: str) -> None:
 
 def test_shell_blocks_hold_nothing_else() -> None:
     others = {line.split()[0] for line in LINES} - {"gleclip"}
-    assert others == {"pip", "set", "torchrun"}
+    assert others == {"pip", "set", "torchrun", "sbatch"}
 
 
 def test_the_settings_file_is_one(tmp_path: Path) -> None:
@@ -77,10 +81,12 @@ def test_extras_named_exist() -> None:
     assert set(re.findall(r"'\.\[(\w+)\]'", README)) <= set(extras)
 
 
-@pytest.mark.timeout(600)  # eight processes that load torch
-def test_the_script_that_chains_the_stages_runs(tmp_path: Path) -> None:
-    script = next(block for block in SHELL if block.startswith("set -e"))
-    command = tmp_path / "bin" / "gleclip"
+SCRIPT = next(block for block in SHELL if block.startswith("set -e"))
+
+
+def told_by_a_shell(folder: Path) -> tuple[str, str]:
+    """Run the script as its readers do; returns stdout and stderr."""
+    command = folder / "bin" / "gleclip"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gleclip_cli "$@"\n')
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
@@ -90,11 +96,33 @@ def test_the_script_that_chains_the_stages_runs(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT),
     }
     result = subprocess.run(
-        ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        ["sh", "-c", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("Using runs/mine, the run used last.") == 7
-    assert result.stdout.count("mean of") == 3
-    run = tmp_path / "runs" / "mine"
-    assert (run / "evaluate" / "seg-val" / "scores.json").exists()
-    assert len(list((run / "refine" / "train" / "pseudo_masks").glob("*.png"))) == 8
+    return result.stdout, result.stderr
+
+
+def told_in_this_process(folder: Path) -> tuple[str, str]:
+    """Run the script's commands with less training; torch is loaded once."""
+    results = []
+    for line in SCRIPT.splitlines()[1:]:
+        words = [*shlex.split(line)[1:], *(["--limit", "2"] if " train-" in line else [])]
+        results.append(CliRunner().invoke(app, words, prog_name="gleclip"))
+        assert results[-1].exit_code == 0, results[-1].output
+    return "".join(r.stdout for r in results), "".join(r.stderr for r in results)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "run", [told_in_this_process, pytest.param(told_by_a_shell, marks=pytest.mark.slow)]
+)
+def test_the_script_that_chains_the_stages_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[Path], tuple[str, str]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results, messages = run(tmp_path)
+    assert messages.count("Using runs/mine, the run used last.") == 7
+    assert results.count("mean of") == 3
+    made = tmp_path / "runs" / "mine"
+    assert (made / "evaluate" / "seg-val" / "scores.json").exists()
+    assert len(list((made / "refine" / "train" / "pseudo_masks").glob("*.png"))) == 8
