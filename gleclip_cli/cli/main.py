@@ -6,6 +6,7 @@ import typer
 
 from gleclip_cli import __version__
 from gleclip_cli.cli.check import check
+from gleclip_cli.cli.doctor import doctor
 from gleclip_cli.cli.evaluate import evaluate
 from gleclip_cli.cli.export import export
 from gleclip_cli.cli.gen_cam import gen_cam
@@ -61,4 +62,5 @@ app.command("export")(export)
 app.command("check")(check)
 app.command("init")(init)
 app.command("prompts")(prompts)
+app.command("doctor")(doctor)
 app.command("picture")(picture)
