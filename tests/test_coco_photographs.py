@@ -64,7 +64,7 @@ def test_coco_photographs_go_through_all_stages(
         "coco",
         data,
         clip=("--clip-weights", "random"),
-        seg=("--arch", "deeplabv2-small"),
+        seg=("--arch", "deeplabv2-small", "--pretrained", "none"),
         images={"pseudo-train": COUNTS["train"], "seg-val": COUNTS["val"]},
         masks=masks,
     )

@@ -45,7 +45,7 @@ def test_voc_photographs_go_through_all_stages(
         "voc",
         voc,
         clip=clip,
-        seg=("--arch", "deeplabv2-small")
+        seg=("--arch", "deeplabv2-small", "--pretrained", "none")
         if weights == "random"
         else ("--arch", "clip-decoder", *clip),
         images={"pseudo-train": 60, "seg-val": 40},

@@ -20,7 +20,8 @@ class TrainSegConfig:
     `accumulate` batches make a step. `epochs` counts passes over the training split, `warmup` is a
     share of them (0 to 1).
     `scales`: range of the random enlargement of training pictures; 1 alone keeps their size and
-    lets the features of clip-decoder be cached. `pretrained`: what the body starts from.
+    lets the features of clip-decoder be cached. `pretrained`: what the body starts from; that of
+    clip-decoder is always CLIP.
     """
 
     name: str = "seg"
@@ -88,8 +89,8 @@ class TrainSegConfig:
         """See that what is asked for goes together."""
         started = self.pretrained != "none"
         require(
-            not started or self.arch != "clip-decoder",
-            "--pretrained is not for clip-decoder.",
+            self.pretrained in ("none", "imagenet") or self.arch != "clip-decoder",
+            f"--pretrained {self.pretrained} is not for clip-decoder.",
             "CLIP is its body: name it with --clip-model and --clip-weights.",
         )
         require(

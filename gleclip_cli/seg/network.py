@@ -74,7 +74,7 @@ def start_network(spec: NetworkSpec, pretrained: str, *, seed: int = 0) -> Start
         BadInput: a weights file that does not fit.
         EnvironmentFault: weights cannot be fetched, or a package is not installed.
     """
-    initial = find_initial(spec.arch, pretrained)
+    initial = None if spec.arch == "clip-decoder" else find_initial(spec.arch, pretrained)
     if initial is not None:
         spec = replace(
             spec, pretrained=True, caffe=initial.caffe, mean=initial.mean, std=initial.std

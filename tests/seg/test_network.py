@@ -116,6 +116,12 @@ def test_a_network_starts_from_a_file_and_comes_back_as_it_was_started(tmp_path)
     assert torch.equal(load_network(run, "seg")(images), started.network.eval()(images))
 
 
+def test_the_body_of_clip_decoder_is_clip_whatever_presets_say(spec):
+    started = start_network(spec, "imagenet")
+    assert started.spec == spec
+    assert not started.warnings
+
+
 def test_without_weights_that_is_said():
     started = start_network(SMALL, "none")
     assert started.spec == SMALL
