@@ -16,7 +16,7 @@ from gleclip_cli.metrics.confusion import Counts
 from gleclip_cli.metrics.overlap import iou_of, mean_iou
 
 _AT_ONCE = 256
-"""Images in memory."""
+"""Images in memory; decides, with the seed, what is drawn."""
 RESAMPLES = 2000
 
 
@@ -98,22 +98,23 @@ def _resampled(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sum of all counts, and of each resample (r, ...).
 
-    How often an image is in a resample is drawn when it comes, given what is left to draw: so
-    the numbers of all images are multinomial, as if drawn at once.
+    How many draws of a resample fall on a block of images is binomial, given what is left to draw;
+    within the block all are alike. So the numbers of all images are multinomial, as if drawn at
+    once.
     """
-    left = np.full(resamples, count)
+    left, rows = np.full(resamples, count), np.arange(resamples)
     total: NDArray[np.float64] | None = None
     drawn = np.zeros((resamples, 0))
     for start, block in _blocks(images):
-        weights = np.empty((resamples, len(block)))
-        for index in range(len(block)):
-            own = random.binomial(left, 1 / (count - start - index))
-            weights[:, index] = own
-            left -= own
+        size = len(block)
+        own = random.binomial(left, size / (count - start))
+        left -= own
+        places = np.repeat(rows, own) * size + random.integers(size, size=own.sum())
+        weights = np.bincount(places, minlength=resamples * size).reshape(resamples, size)
         if total is None:
             total, drawn = np.zeros(block.shape[1:]), np.zeros((resamples, block[0].size))
         total += block.sum(axis=0)
-        drawn += weights @ block.reshape(len(block), -1)
+        drawn += weights.astype(np.float64) @ block.reshape(size, -1)
     if total is None:
         raise ValueError("there is no image to draw")
     return total, drawn.reshape(resamples, *total.shape)

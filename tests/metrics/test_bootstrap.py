@@ -93,12 +93,27 @@ def test_the_interval_of_one_system_is_that_of_a_plain_bootstrap() -> None:
     assert found.iou[2].low < found.iou[2].value < found.iou[2].high
 
 
-def test_the_seed_decides_and_the_size_of_chunks_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_decides() -> None:
     pair = overlap_of(system(0, images=30)), overlap_of(system(1, images=30))
     found = paired_bootstrap(*pair, resamples=200, seed=3)
-    assert paired_bootstrap(*pair, resamples=200, seed=4) != found
-    monkeypatch.setattr(module, "_AT_ONCE", 7)
     assert paired_bootstrap(*pair, resamples=200, seed=3) == found
+    assert paired_bootstrap(*pair, resamples=200, seed=4) != found
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 256])
+def test_each_resample_draws_as_many_images_as_there_are_alike_in_every_block(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Thirty images that count themselves: numbers of draws, with the variance of a multinomial."""
+    monkeypatch.setattr(module, "_AT_ONCE", at_once)
+    images = np.eye(30)[:, :, None]
+    total, drawn = module._resampled(images, 30, 4000, np.random.default_rng(0))
+    np.testing.assert_array_equal(total, np.ones((30, 1)))
+    assert drawn.shape == (4000, 30, 1)
+    np.testing.assert_array_equal(drawn.sum(axis=1), 30)
+    np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.08)
+    np.testing.assert_allclose(drawn.var(axis=0), 1 - 1 / 30, atol=0.15)
+    assert np.corrcoef(drawn[:, 0, 0], drawn[:, 29, 0])[0, 1] == pytest.approx(-1 / 29, abs=0.05)
 
 
 def test_trainings_are_drawn_too() -> None:
