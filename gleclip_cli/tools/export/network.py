@@ -14,8 +14,6 @@ from gleclip_cli.datasets.class_table import class_table
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, MissingInput
 from gleclip_cli.interop.hub import Card, Evaluated, write_hub
-from gleclip_cli.interop.onnx_model import check_onnx, write_onnx
-from gleclip_cli.seg.network import network_at
 from gleclip_cli.tools.report.commands import command_line
 
 _STAGES = ("prepare_data", "train_cam", "gen_cam", "refine", "train_seg")
@@ -38,6 +36,10 @@ def write_network(out: Path, run: RunDir, name: str, kind: str, data: PreparedDa
     trained = load_manifest(run, "train_seg", name)
     tensors, meta = load_checkpoint(run.checkpoint(name))
     if kind == "onnx":
+        # Only here: open_clip and torchvision double the time to start.
+        from gleclip_cli.interop.onnx_model import check_onnx, write_onnx
+        from gleclip_cli.seg.network import network_at
+
         check_onnx()
         facts = {"gleclip": trained.data["versions"]["gleclip"], "checkpoint": meta["sha256"]}
         network = network_at(run.checkpoint(name))

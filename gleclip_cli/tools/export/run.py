@@ -14,6 +14,7 @@ from gleclip_cli.interop.cam_dicts import write_cam_dict
 from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.progress import SILENT, Progress
 from gleclip_cli.tools.export.masks import COUNTED, FOLDERS, masks_of, write_masks
+from gleclip_cli.tools.export.network import write_network
 from gleclip_cli.tools.export.source import Found, find_source
 from gleclip_cli.tools.export.target import check_target, new_target
 
@@ -83,9 +84,6 @@ def _export_network(
     load_manifest(run, "train_seg", config.what)
     if execution.dry_run:
         return Exported(out)
-    # Only here: open_clip and torchvision double the time to start.
-    from gleclip_cli.tools.export.network import write_network
-
     with new_target(out, folder=folder) as temporary:
         note = write_network(temporary, run, config.what, config.format, data)
     return Exported(out, note=note)
