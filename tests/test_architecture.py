@@ -7,7 +7,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +63,22 @@ def test_the_top_level_is_closed() -> None:
 HEAVY = ("torch", "torchvision", "open_clip", "numpy", "cv2", "PIL", "numba", "scipy", "click")
 
 
-@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in CONFIGS)])
-def test_help_loads_nothing_heavy(words: list[str]) -> None:
+def test_help_loads_nothing_heavy() -> None:
+    """All commands in one process: the first line that is not empty tells which loads what."""
+    group: Any = typer.main.get_command(app)
     code = (
-        f"import sys; sys.argv = ['gleclip', *{words}]\n"
+        "import sys\n"
         "from gleclip_cli.__main__ import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        f"print('LOADED', [m for m in {HEAVY} if m in sys.modules])\n"
+        f"for words in {[[], *([name] for name in group.commands)]}:\n"
+        "    sys.argv = ['gleclip', *words, '--help']\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
+        f"    print('LOADED', words, [m for m in {HEAVY} if m in sys.modules])\n"
     )
     result = _python("-c", code)
-    assert "LOADED []" in result.stdout, result.stdout[-200:] + result.stderr
+    loaded = [line for line in result.stdout.splitlines() if line.startswith("LOADED")]
+    assert len(loaded) == 1 + len(group.commands), result.stderr
+    assert all(line.endswith(" []") for line in loaded), loaded
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -84,12 +88,14 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_help_is_quick() -> None:
     def seconds() -> float:
-        started = time.perf_counter()
+        before = os.times()
         assert _python("-m", "gleclip_cli", "--help").returncode == 0
-        return time.perf_counter() - started
+        after = os.times()
+        spent = after.children_user - before.children_user
+        return spent + after.children_system - before.children_system
 
-    # The best of five: the promise is about gleclip, not about what else the machine does.
-    assert min(seconds() for _ in range(5)) < 0.7
+    # Of the processor: the promise is about gleclip, not about what else the machine does.
+    assert min(seconds() for _ in range(3)) < 0.7
 
 
 def _python(*words: str) -> subprocess.CompletedProcess[str]:

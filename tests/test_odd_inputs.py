@@ -40,7 +40,7 @@ def odd_voc(tiny_voc: Path) -> Path:
     return tiny_voc
 
 
-@pytest.mark.parametrize("workers", [0, 8])
+@pytest.mark.parametrize("workers", [0, pytest.param(8, marks=pytest.mark.slow)])
 def test_fault_13_19_32_odd_pictures_go_the_whole_road(
     odd_voc: Path, tiny_clip_json: str, tmp_path: Path, workers: int
 ) -> None:

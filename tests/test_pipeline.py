@@ -160,6 +160,7 @@ def test_a_dry_run_writes_nothing(
     toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gleclip_cli.plan._probe", lambda *_: {})  # a real one: test_plan
     result = gleclip("run", toml, "--dry-run")
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "run").exists()
