@@ -71,7 +71,7 @@ class Augment:
         crop = v2.RandomCrop(self._crop, pad_if_needed=True, fill=fills)
         # torchvision draws from the global generator: give it a private state for this pair
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed asks all devices first
             size = self._random_size(*mask.shape)
             parts = tv_tensors.Image(image), *map(tv_tensors.Mask, (mask, *planes))
             if self._jitter is not None:  # before padding, whose colour says nothing
