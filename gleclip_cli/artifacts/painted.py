@@ -45,7 +45,7 @@ def labels_of_colours(
         )
     labels = np.array([known[colour] for colour in colours])
     dtype = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
-    painted: Labels = labels.astype(dtype)[places].reshape(red.shape)
+    painted: Labels = np.asarray(labels, dtype)[places].reshape(red.shape)
     return painted
 
 

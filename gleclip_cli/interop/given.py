@@ -58,24 +58,24 @@ def with_given_masks(source: Source, masks: str) -> Source:
         cause = f"{printable(path)} holds no mask of a picture of {printable(source.root)}{first}."
         raise BadInput(cause, "Masks are known by the path or by the name of their picture.")
     digest = cache(sha256_of)
-    masks = {image_id: _mask(image_id, found[name], digest) for image_id, name in matched.items()}
+    given = {image_id: _mask(image_id, found[name], digest) for image_id, name in matched.items()}
     splits = dict(source.splits)
     if "val" not in splits:
-        splits["val"] = sorted(set(source.image_ids) & masks.keys())
+        splits["val"] = sorted(set(source.image_ids) & given.keys())
     members = {split: set(listed) for split, listed in splits.items()}
     pictures = [
         Picture(
             picture.image_id,
             picture.image,
             {
-                split: masks.get(picture.image_id, picture.masks.get(split))
+                split: given.get(picture.image_id, picture.masks.get(split))
                 for split, listed in members.items()
                 if picture.image_id in listed
             },
         )
         for picture in source.pictures
     ]
-    notes = Counter(source.notes) + Counter({f"with a mask of {printable(path)}": len(masks)})
+    notes = Counter(source.notes) + Counter({f"with a mask of {printable(path)}": len(given)})
     notes += Counter({f"in {printable(path)}, but not in the data set": stray})
     return replace(
         source,
