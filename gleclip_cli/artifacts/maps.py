@@ -167,7 +167,6 @@ def decode_mask(path: Path) -> tuple[str, Labels]:
     Raises:
         BadInput: missing, damaged or lossy.
     """
-    name = printable(path)
     data = read_file(path)
     try:
         if plain := decode_labels(data, most_pixels=MOST_PIXELS):
@@ -179,10 +178,11 @@ def decode_mask(path: Path) -> tuple[str, Labels]:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise many kinds on damaged bytes
-        raise BadInput(f"{name}: {why_undecoded(error, data)}.", _REDO) from error
+        cause = f"{printable(path)}: {why_undecoded(error, data)}."
+        raise BadInput(cause, _REDO) from error
     if kind == "JPEG":
         raise BadInput(
-            f"{name} is a JPEG: its compression has changed the labels.",
+            f"{printable(path)} is a JPEG: its compression has changed the labels.",
             "Give the mask as an indexed PNG.",
         )
     return mode, values

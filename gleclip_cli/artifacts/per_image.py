@@ -63,8 +63,8 @@ class ImageTables:
 def open_image_tables(folder: Path) -> Iterator[ImageTables]:
     """Yield tables that appear in `folder` when all images are in."""
     with (
-        atomic_write(folder / IMAGE_TABLE) as one,
-        atomic_write(folder / CLASS_TABLE) as other,
+        atomic_write(folder / IMAGE_TABLE, durable=False) as one,
+        atomic_write(folder / CLASS_TABLE, durable=False) as other,
         one.open("w", **_TEXT) as images,
         other.open("w", **_TEXT) as classes,
     ):

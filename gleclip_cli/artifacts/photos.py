@@ -95,21 +95,20 @@ def read_file(path: Path) -> bytes:
     Raises:
         BadInput: it is missing, unreadable, empty, no file, or larger than 2 GiB.
     """
-    name = printable(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise BadInput(f"{name} is no file.", _REPLACE)
+            raise BadInput(f"{printable(path)} is no file.", _REPLACE)
         if status.st_size > _MOST_BYTES:
-            raise BadInput(f"{name} has {status.st_size} bytes, too many.", _REPLACE)
+            raise BadInput(f"{printable(path)} has {status.st_size} bytes, too many.", _REPLACE)
         data = path.read_bytes()
     except PermissionError as error:
-        cause = f"{name} cannot be read: {error.strerror}."
+        cause = f"{printable(path)} cannot be read: {error.strerror}."
         raise BadInput(cause, "Give yourself the permission to read it.") from error
     except OSError as error:
-        raise BadInput(f"{name} cannot be read: {error.strerror}.", _REPLACE) from error
+        raise BadInput(f"{printable(path)} cannot be read: {error.strerror}.", _REPLACE) from error
     if not data:
-        raise BadInput(f"{name} is empty (0 bytes).", _REPLACE)
+        raise BadInput(f"{printable(path)} is empty (0 bytes).", _REPLACE)
     return data
 
 

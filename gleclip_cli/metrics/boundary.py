@@ -39,10 +39,13 @@ def boundary_overlap(
     last = gt_mask.dtype.type(num_classes)
     cut(gt_mask.ravel(), pred_mask.ravel(), last, true.ravel(), made.ravel())
     bands = _bands(true, made, max(1, round(ratio * math.hypot(*true.shape))))
-    counts = np.zeros((3, num_classes + 1), np.int64)
-    count_bands(*in_words([true, made, bands.astype(true.dtype, copy=False)]), counts)
-    of_true, of_made, both = counts[:, :num_classes]
-    return np.stack([both, of_true + of_made - both], axis=-1)
+    table = np.zeros((4, num_classes + 1, num_classes + 1), np.int64)
+    count_bands(*in_words([true, made, bands.astype(true.dtype, copy=False)]), table)
+    _, of_true, of_made, both = table
+    in_true = (of_true + both).sum(axis=1)
+    in_made = (of_made + both).sum(axis=0)
+    hits = np.diagonal(both)
+    return np.stack([hits, in_true + in_made - hits], axis=-1)[:num_classes]
 
 
 def _bands(true: Labels, made: Labels, width: int) -> NDArray[np.uint8]:

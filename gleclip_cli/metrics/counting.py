@@ -31,6 +31,14 @@ def in_words(masks: list[Labels]) -> list[tuple[Labels, NDArray[np.uint64]]]:
 
 
 @kernel
+def _alike(word: Any, itemsize: Any) -> Any:
+    """Return whether all pixels of a word are one value."""
+    if itemsize == 1:
+        return word == (word & np.uint64(0xFF)) * np.uint64(0x0101010101010101)
+    return word == (word & np.uint64(0xFFFF)) * np.uint64(0x0001000100010001)
+
+
+@kernel
 def _add_pair(table: Any, true: Any, made: Any, count: Any, ignored: Any) -> Any:
     classes, clean = table.shape[0] - 1, True
     if true >= classes:
@@ -54,12 +62,45 @@ def count_pairs(gt: Any, pred: Any, ignored: Any, table: Any) -> Any:
     per_word = 8 // true.itemsize
     for i in range(1, size + 1):
         if i == size or true_words[i] != true_words[start] or made_words[i] != made_words[start]:
-            for j in range(start * per_word, (start + 1) * per_word):
-                clean &= _add_pair(table, true[j], made[j], i - start, ignored)
+            one = _alike(true_words[start], true.itemsize)
+            one &= _alike(made_words[start], true.itemsize)
+            first, count = start * per_word, (i - start) * (per_word if one else 1)
+            for j in range(first, first + (1 if one else per_word)):
+                clean &= _add_pair(table, true[j], made[j], count, ignored)
             start = i
     for j in range(size * per_word, true.size):
         clean &= _add_pair(table, true[j], made[j], 1, ignored)
     return clean
+
+
+@kernel
+def count_bands(gt: Any, pred: Any, bands: Any, table: Any) -> None:
+    """Add masks `in_words`, of values up to C, to `table` (4, C + 1, C + 1) by band and labels.
+
+    `bands`: 1 in the band of the first, 2 of the second, 3 of both; what is in none is left out.
+    """
+    (true, true_words), (made, made_words), (band, band_words) = gt, pred, bands
+    size, start = true_words.size, 0
+    per_word = 8 // true.itemsize
+    for i in range(1, size + 1):
+        if (
+            i == size
+            or band_words[i] != band_words[start]
+            or (
+                band_words[i] != 0
+                and (true_words[i] != true_words[start] or made_words[i] != made_words[start])
+            )
+        ):
+            if band_words[start] != 0:
+                one = _alike(true_words[start], true.itemsize)
+                one &= _alike(made_words[start], true.itemsize)
+                one &= _alike(band_words[start], true.itemsize)
+                first, count = start * per_word, (i - start) * (per_word if one else 1)
+                for j in range(first, first + (1 if one else per_word)):
+                    table[band[j], true[j], made[j]] += count
+            start = i
+    for j in range(size * per_word, true.size):
+        table[band[j], true[j], made[j]] += 1
 
 
 @kernel
@@ -85,39 +126,6 @@ def mark_mixed(true: Any, made: Any, mixed: Any) -> None:
                 | (other != made[y + 1, x + 1])
             )
             mixed[y, x] = np.uint8(in_true) | (np.uint8(in_made) << np.uint8(1))
-
-
-@kernel
-def _add_band(counts: Any, true: Any, made: Any, band: Any, count: Any) -> None:
-    counts[0, true] += count * (band & 1)
-    counts[1, made] += count * (band >> 1)
-    counts[2, true] += count if band == 3 and true == made else 0
-
-
-@kernel
-def count_bands(gt: Any, pred: Any, bands: Any, counts: Any) -> None:
-    """Add masks `in_words`, of values up to C, to `counts` (3, C + 1).
-
-    `bands`: 1 in the band of the first, 2 of the second, 3 of both.
-    """
-    (true, true_words), (made, made_words), (band, band_words) = gt, pred, bands
-    size, start = true_words.size, 0
-    per_word = 8 // true.itemsize
-    for i in range(1, size + 1):
-        if (
-            i == size
-            or band_words[i] != band_words[start]
-            or (
-                band_words[i] != 0
-                and (true_words[i] != true_words[start] or made_words[i] != made_words[start])
-            )
-        ):
-            if band_words[start] != 0:
-                for j in range(start * per_word, (start + 1) * per_word):
-                    _add_band(counts, true[j], made[j], band[j], i - start)
-            start = i
-    for j in range(size * per_word, true.size):
-        _add_band(counts, true[j], made[j], band[j], 1)
 
 
 @kernel
