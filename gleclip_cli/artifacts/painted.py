@@ -43,10 +43,10 @@ def labels_of_colours(
             f"{where} is painted, and {shown} is the colour of no class.",
             "Convert the mask to an indexed PNG (0 background, 255 ignored).",
         )
-    labels = np.array([known[colour] for colour in colours])
-    dtype = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
-    painted: Labels = np.asarray(labels, dtype)[places].reshape(red.shape)
-    return painted
+    table: Labels = np.array([known[colour] for colour in colours], np.uint16)
+    if table.max(initial=0) <= 255:
+        table = table.astype(np.uint8)
+    return table[places].reshape(red.shape)
 
 
 @dataclass(frozen=True)
