@@ -20,10 +20,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gleclip_cli.datasets.vocabulary import IGNORE_INDEX
-from gleclip_cli.refine.crf import dense_crf
+from gleclip_cli.refine.crf import PRESETS, dense_crf
+from gleclip_cli.refine.sorted_lattice import mean_field
 
 pytest.importorskip("pydensecrf", reason="the extra crf is not installed")
 
@@ -141,9 +143,7 @@ def test_two_cores_serve_as_well_as_two_processes_of_pydensecrf() -> None:
         for _ in range(5):
             spent = {}
             for name, go in ways.items():
-                started = time.perf_counter()
-                go()
-                spent[name] = time.perf_counter() - started
+                spent[name] = timed(go)
             for name in ways:
                 alone = spent[name.split(",")[0]]
                 scaling.setdefault(name, []).append(alone / spent[name])
@@ -152,6 +152,43 @@ def test_two_cores_serve_as_well_as_two_processes_of_pydensecrf() -> None:
     theirs = found["pydensecrf, 2 processes"]
     assert found["lattice, 2 threads"] >= 0.95 * theirs
     assert found["lattice, 2 processes"] >= 0.95 * theirs
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("batch", [1, 8, 32])
+def test_batches_on_a_gpu(batch: int) -> None:
+    """Photographs of 500 x 375, against pydensecrf in a process for each core, 16 at most."""
+    image, scores = cases()[0]
+    image = cv2.resize(image, (500, 375))
+    scores = np.stack([cv2.resize(own, (500, 375)) for own in scores])
+    pixels = torch.tensor(image, device="cuda").expand(batch, -1, -1, -1)
+    maps = torch.tensor(scores, device="cuda").expand(batch, -1, -1, -1)
+
+    def ours() -> np.ndarray:
+        return mean_field(pixels, maps, PRESETS["deeplab"], 10).cpu().numpy()
+
+    workers = min(16, os.cpu_count() or 1)
+    numbers = [0] * 2 * workers
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        in_processes(pool, "pydensecrf", numbers)
+        theirs = [len(numbers) / timed(partial(in_processes, pool, "pydensecrf", numbers))]
+        ours()
+        own = [batch / timed(ours) for _ in range(5)]
+        theirs.append(len(numbers) / timed(partial(in_processes, pool, "pydensecrf", numbers)))
+    same = (ours().argmax(1) == dense_crf(image, scores).argmax(0)).mean()
+    ratio = statistics.median(own) / statistics.mean(theirs)
+    print(
+        f"\n{batch} at once: {statistics.median(own):.1f} images/s, {workers} processes"
+        f" of pydensecrf {statistics.mean(theirs):.1f}; ratio {ratio:.1f}; same labels as on the"
+        f" CPU {100 * same:.3f} %"
+    )
+    assert same >= 0.999
+
+
+def timed(go: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    go()
+    return time.perf_counter() - started
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
