@@ -1,6 +1,6 @@
 """Damage that decoders do not tell of, found in the bytes of PNG and JPEG files."""
 
-import zlib
+from zlib_ng import zlib_ng
 
 END_OF_JPEG = b"\xff\xd9"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -28,7 +28,7 @@ def check_png(data: bytes) -> None:
         crc = data[end : end + 4]
         if len(crc) < 4:
             raise ValueError(f"truncated PNG: it breaks off after {len(data)} bytes")
-        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(crc, "big"):
+        if zlib_ng.crc32(data[position + 4 : end]) != int.from_bytes(crc, "big"):
             raise ValueError(f"damaged PNG: wrong CRC of the chunk at byte {position}")
         position = end + 4
 

@@ -1,11 +1,11 @@
 """Scores of a set of masks, counted image by image, as they are written and shown."""
 
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng
 
 from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.per_image import ImageCounts
@@ -53,7 +53,7 @@ def count_image(name: str, gt_mask: Labels, pred_mask: Labels, num_classes: int)
     bands = boundary_overlap(gt_mask, pred_mask, num_classes, name=name)
     true, predicted, hits = own.sum(axis=1), own[:, :-1].sum(axis=0), np.diagonal(own)
     counts = np.column_stack([true, predicted, hits, bands])
-    truth = f"{zlib.crc32(np.ascontiguousarray(gt_mask)):08x}"
+    truth = f"{zlib_ng.crc32(np.ascontiguousarray(gt_mask)):08x}"
     return Counted(own, gt_mask.size - int(own.sum()), ImageCounts(name, truth, counts))
 
 

@@ -32,6 +32,8 @@ from gleclip_cli.progress import SILENT, Progress
 
 Labeller = Callable[[Any], Labels]
 """What was loaded for an image -> its predicted labels (H, W)."""
+_RESAMPLES = 1000
+
 _Done = TypeVar("_Done")
 _Levels = tuple[NDArray[np.int64], Counts]
 _Chosen = tuple[dict[str, Any], list[str]]
@@ -186,7 +188,8 @@ class _Evaluation:
             tally.require_pixels()
         counts = {**self.scope.counts, "unscorable": len(self.scope.scored) - len(image_ids)}
         images = read_image_tables(stage.folder, self.num_classes)
-        intervals = bootstrap((image.overlap for image in images), tally.images)
+        overlaps = (image.overlap for image in images)
+        intervals = bootstrap(overlaps, tally.images, resamples=_RESAMPLES)
         scores = tally.scores(self.vocabulary.class_names, intervals)
         scores = replace(scores, extra={**self._facts(), **chosen, **counts, **scores.extra})
         for warning in mix_ups(tally.confusion, ignored_pixels=tally.ignored_pixels):

@@ -93,7 +93,8 @@ def whole(cases: list[Case], folder: Path) -> np.ndarray:
             tally.add(one)
             tables.add(one.image, one.facts())
     images = read_image_tables(folder, CLASSES)
-    intervals = bootstrap((image.overlap for image in images), tally.images)
+    overlaps = (image.overlap for image in images)
+    intervals = bootstrap(overlaps, tally.images, resamples=1000)
     tally.scores(tuple(map(str, range(CLASSES))), intervals)
     return tally.confusion[:, :-1]
 
