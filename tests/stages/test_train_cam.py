@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def make_run(folder: Path, *, odd: bool = False) -> RunDir:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config(tiny_clip_json: str) -> TrainCamConfig:
     return TrainCamConfig(
         clip_model=tiny_clip_json,
@@ -127,6 +128,24 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gleclip_cli.training.source.CACHE_LIMIT", 0)
 
 
+@pytest.fixture(scope="module")
+def uncut(
+    config: TrainCamConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[bool], RunDir]:
+    """Runs whose training nothing has cut, with features kept and without: to be read only."""
+
+    @functools.cache
+    def trained(cached: bool) -> RunDir:
+        run = make_run(tmp_path_factory.mktemp("uncut"))
+        with pytest.MonkeyPatch.context() as patch:
+            if not cached:
+                no_cache(patch)
+            train_cam(run, config, execution=CPU)
+        return run
+
+    return trained
+
+
 def test_outputs_of_the_stage(run: RunDir, config: TrainCamConfig) -> None:
     heard = Heard()
     manifest = train_cam(run, config, execution=CPU, progress=heard)
@@ -147,8 +166,8 @@ def test_outputs_of_the_stage(run: RunDir, config: TrainCamConfig) -> None:
     assert manifest.data["warnings"] == heard.warnings
 
 
-def test_what_is_saved_is_what_is_loaded(run: RunDir, config: TrainCamConfig) -> None:
-    train_cam(run, config, execution=CPU)
+def test_what_is_saved_is_what_is_loaded(uncut: Callable[[bool], RunDir]) -> None:
+    run = uncut(True)
     model = load_gleclip(run)
     tensors, _ = load_checkpoint(run.cam_checkpoint())
     found = model.weights()
@@ -195,13 +214,18 @@ def test_a_rerun_does_nothing_and_other_settings_stop(
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("step", [2, 6])
 def test_66_killed_and_resumed_gives_the_same_bytes(
-    tmp_path: Path, config: TrainCamConfig, monkeypatch: pytest.MonkeyPatch, cached: bool, step: int
+    tmp_path: Path,
+    config: TrainCamConfig,
+    uncut: Callable[[bool], RunDir],
+    monkeypatch: pytest.MonkeyPatch,
+    cached: bool,
+    step: int,
 ) -> None:
     """Eight steps in two rounds."""
+    whole = uncut(cached)
     if not cached:
         no_cache(monkeypatch)
-    whole, cut = make_run(tmp_path / "whole"), make_run(tmp_path / "cut")
-    train_cam(whole, config, execution=CPU)
+    cut = make_run(tmp_path)
     monkeypatch.setattr(module, "fit", functools.partial(fit, save_seconds=0.0))
     learn = Trainer.learn
 
@@ -225,13 +249,13 @@ def test_66_killed_and_resumed_gives_the_same_bytes(
 def test_66_killed_while_the_teacher_works(
     tmp_path: Path,
     config: TrainCamConfig,
+    uncut: Callable[[bool], RunDir],
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     after: int,
 ) -> None:
     """Before round `number`, when that many labels are written."""
-    whole, cut = make_run(tmp_path / "whole"), make_run(tmp_path / "cut")
-    train_cam(whole, config, execution=CPU)
+    whole, cut = uncut(True), make_run(tmp_path)
     save, written = module.save_label_image, []
 
     def killed(path: Path, *rest: Any) -> None:
