@@ -14,6 +14,8 @@
       refine/<split>/pseudo_masks/<id>.png uint8 palette PNG, 0 background, no ignored pixels;
                                            beyond 254 classes uint16 grey PNG
       refine/<split>/confidence/<id>.png   uint8 grey PNG, round(255 p)
+      refine/<split>/statistics.json       pixels, confidence and tags without a pixel, by class and
+                                           by image; masks: digest of the manifest
       train_seg/<name>/                    checkpoint.safetensors; checkpoint.json: SHA-256, meta;
                                            state/: training state, while a training is unfinished
       evaluate/<what>-<split>/             `Scores`: scores.json, confusion.npz (rows: truth);

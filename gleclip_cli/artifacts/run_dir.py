@@ -77,6 +77,10 @@ class RunDir:
         """Confidence image that `refine` makes."""
         return self.output("refine", split) / "confidence" / f"{safe_name(image_id)}.png"
 
+    def mask_statistics(self, split: str) -> Path:
+        """What the pseudo masks of a split hold, by class and by image."""
+        return self.output("refine", split) / "statistics.json"
+
     def evaluation(self, what: str, split: str) -> Path:
         """Folder with the scores of `what` (cam, pseudo, or a network's name) on a split."""
         return self.output("evaluate", f"{what}-{split}")

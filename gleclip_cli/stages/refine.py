@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.manifest import not_kept
 from gleclip_cli.artifacts.maps import Cam, load_cam, save_confidence, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
@@ -21,6 +22,7 @@ from gleclip_cli.config import Execution, RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput
 from gleclip_cli.interop.map_folder import MapFolder, find_maps
+from gleclip_cli.metrics.mask_statistics import measure_masks
 from gleclip_cli.parallel.device import device_of
 from gleclip_cli.parallel.workers import over_images
 from gleclip_cli.progress import SILENT, Progress, counted
@@ -43,7 +45,7 @@ def refine(
     """Write a pseudo mask and its confidence for every image that has maps.
 
     Images without maps are counted (`without_maps`), as are those without classes, whose masks
-    are all background. Finished images are kept.
+    are all background. Finished images are kept. What all masks hold stands in statistics.json.
 
     Raises:
         MissingInput: the split has no maps, or a step needs a GLE-CLIP that is not there.
@@ -53,20 +55,8 @@ def refine(
         OtherSettings: the folder holds masks made with other settings, or `caa` finds other
             weights than those of the maps.
     """
-    data = load_prepared(run)
-    listed = data.image_ids(config.split)[: config.limit]
-    cams: Manifest | MapFolder
-    if config.cams is not None and config.cams_format is not None:
-        cams = find_maps(Path(config.cams).expanduser(), config.cams_format)
-        tags = data.labels(config.split)
-        image_ids = [i for i in listed if cams.path(i) or not tags[i]]
-    else:
-        cams = require(run, "gen_cam", config.split, allow_partial=execution.allow_partial)
-        maps = cams.fingerprints()
-        image_ids = [image_id for image_id in listed if image_id in maps]
-    if not image_ids:
-        remedy = "Check --cams." if config.cams else "Run `gleclip gen-cam` again."
-        raise MissingInput(f"No image of {config.split} has maps.", remedy)
+    listed = load_prepared(run).image_ids(config.split)[: config.limit]
+    cams, image_ids = _maps_of(run, config, listed, execution)
     if isinstance(cams, Manifest) and not cams.data.get("kept", True):
         _refuse_spent_maps(run, config, cams, image_ids, execution)
     with open_masks(run, config, cams, image_ids, execution=execution, progress=progress) as masks:
@@ -78,7 +68,43 @@ def refine(
         if todo and not masks.stage.dry_run:
             made = masks.made(todo, workers=execution.workers)
             deque(progress.each(made, total=len(todo), label="refine"), maxlen=0)
-        return masks.stage.finish(without_maps=len(lost))
+        manifest = masks.stage.finish(without_maps=len(lost))
+        if not masks.stage.dry_run:
+            _measure(run, manifest, config.split, progress)
+        return manifest
+
+
+def _maps_of(
+    run: RunDir, config: RefineConfig, listed: Sequence[str], execution: Execution
+) -> tuple[Manifest | MapFolder, list[str]]:
+    """Find the maps, and which of the listed images have some or need none."""
+    cams: Manifest | MapFolder
+    if config.cams is not None and config.cams_format is not None:
+        cams = find_maps(Path(config.cams).expanduser(), config.cams_format)
+        tags = load_prepared(run).labels(config.split)
+        image_ids = [i for i in listed if cams.path(i) or not tags[i]]
+    else:
+        cams = require(run, "gen_cam", config.split, allow_partial=execution.allow_partial)
+        maps = cams.fingerprints()
+        image_ids = [image_id for image_id in listed if image_id in maps]
+    if not image_ids:
+        remedy = "Check --cams." if config.cams else "Run `gleclip gen-cam` again."
+        raise MissingInput(f"No image of {config.split} has maps.", remedy)
+    return cams, image_ids
+
+
+def _measure(run: RunDir, manifest: Manifest, split: str, progress: Progress) -> None:
+    """Write and tell what the masks hold, unless that has been done for just these masks."""
+    path = run.mask_statistics(split)
+    with suppress(BadInput):  # none yet
+        if read_json(path).get("masks") == manifest.digest:
+            return
+    data, done = load_prepared(run), manifest.fingerprints()
+    names = load_vocabulary(data.vocabulary).class_names
+    counted = progress.each(done, total=len(done), label="statistics")
+    statistics = measure_masks(run, split, counted, data.labels(split), names)
+    write_json(path, {"masks": manifest.digest, **statistics.table()})
+    progress.say(statistics.summary())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """refine on a handful of small pictures: the contract of a stage, and what the masks hold."""
 
 import hashlib
+import io
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gleclip_cli.artifacts.arrays import load_arrays, save_arrays
+from gleclip_cli.artifacts.json_files import read_json
 from gleclip_cli.artifacts.maps import Cam, load_cam, load_confidence, load_label_image, save_cam
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
 from gleclip_cli.config import CRF_BACKENDS, Execution, GenCamConfig, RefineConfig
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, OtherSettings, UsageError
+from gleclip_cli.interop.cam_dicts import write_cam_dict
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.refine.crf import PRESETS, dense_crf
 from gleclip_cli.refine.par import par
@@ -337,3 +340,100 @@ def test_caa_refuses_weights_other_than_those_of_the_maps(
     save_file(load_clip(tiny_clip_json, "random", seed=2).clip.state_dict(), weights)
     with pytest.raises(OtherSettings, match="other weights"):
         refine(run, RefineConfig(steps=("caa",)), execution=CPU)
+
+
+def test_what_masks_hold_is_written_once(run_with_maps: RunDir) -> None:
+    first = refine(run_with_maps, RefineConfig(steps=()), execution=CPU)
+    path = run_with_maps.mask_statistics("train")
+    table = read_json(path)
+    assert table["masks"] == first.digest
+    assert list(table["images"]) == sorted(IMAGES)
+    assert table["images"]["no class"]["background"] == 1
+    for image_id in IMAGES:
+        mask = load_label_image(run_with_maps.pseudo_mask("train", image_id))
+        assert table["images"][image_id]["background"] == pytest.approx(
+            (mask == 0).mean(), abs=1e-4
+        )
+    written = path.stat().st_mtime_ns
+    refine(run_with_maps, RefineConfig(steps=()), execution=CPU)
+    assert path.stat().st_mtime_ns == written
+    over = Execution(device="cpu", overwrite=True)
+    refine(run_with_maps, RefineConfig(steps=(), bg_threshold=0.95), execution=over)
+    assert read_json(path)["classes"]["background"]["share"] == 1
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """The same maps as a peer would keep them; none of the image without classes."""
+    folder = tmp_path / "peer"
+    for image_id, class_ids in IMAGES.items():
+        if class_ids:
+            write_cam_dict(folder / f"{image_id}.npy", "irn", cam_of(image_id))
+    return folder
+
+
+def test_maps_from_elsewhere_give_the_masks_of_our_own(run: RunDir, foreign: Path) -> None:
+    config = RefineConfig(cams=str(foreign), cams_format="irn", par_iterations=3)
+    manifest = refine(run, config, execution=STOP)
+    assert manifest.counts["without_classes"] == 1
+    assert manifest.counts["without_maps"] == 0
+    found = results(run)
+    write_maps(run, list(IMAGES))
+    own = RefineConfig(par_iterations=3)
+    with pytest.raises(OtherSettings, match="cams"):
+        refine(run, own, execution=CPU)
+    refine(run, own, execution=replace(STOP, overwrite=True))
+    masks = {name: data for name, data in results(run).items() if name.startswith("mask")}
+    for name in masks:
+        image_id = name.removeprefix("mask/")
+        ours = load_label_image(run.pseudo_mask("train", image_id))
+        theirs = np.asarray(Image.open(io.BytesIO(found[name])))
+        assert (ours == theirs).mean() > 0.995  # ours are kept in half precision
+
+
+def test_maps_from_elsewhere_that_are_missing_or_changed_are_told(
+    run: RunDir, foreign: Path
+) -> None:
+    (foreign / "tiny.npy").unlink()
+    config = RefineConfig(steps=(), cams=str(foreign), cams_format="irn")
+    manifest = refine(run, config, execution=CPU)
+    assert manifest.counts["without_maps"] == 1
+    assert "1 image without maps: tiny" in manifest.data["warnings"][0]
+    first = results(run)
+    cam = cam_of("two squares")
+    write_cam_dict(foreign / "two squares.npy", "irn", replace(cam, scores=cam.scores * 0))
+    refine(run, config, execution=CPU)
+    changed = {name for name, data in results(run).items() if data != first[name]}
+    assert changed == {"mask/two squares", "confidence/two squares"}
+
+
+def test_fault_64_maps_from_elsewhere_with_nan_name_their_image(run: RunDir, foreign: Path) -> None:
+    scores = np.full(SIZES["Zwölf"], np.nan, np.float32)
+    np.save(foreign / "Zwölf.npy", {7: scores})  # type: ignore[arg-type]
+    for image_id in ("two squares", "tiny"):
+        write_cam_dict(foreign / f"{image_id}.npy", "psa", cam_of(image_id))
+    config = RefineConfig(steps=(), cams=str(foreign), cams_format="psa")
+    manifest = refine(run, config, execution=CPU)
+    (failure,) = manifest.data["failures"]
+    assert failure["id"] == "Zwölf"
+    assert "NaN" in failure["reason"]
+
+
+def test_caa_on_maps_from_elsewhere_needs_a_model(run: RunDir, foreign: Path) -> None:
+    config = RefineConfig(steps=("caa",), cams=str(foreign), cams_format="irn")
+    with pytest.raises(MissingInput, match="train_cam is missing"):
+        refine(run, config, execution=CPU)
+
+
+def test_folder_and_format_come_together() -> None:
+    with pytest.raises(UsageError, match="--cams-format is None"):
+        RefineConfig(cams="maps")
+    with pytest.raises(UsageError, match="cams-format"):
+        RefineConfig(cams="maps", cams_format="tiff")
+
+
+@pytest.mark.parametrize("steps", [("walk", "caa"), ("par", "walk"), ("caa", "caa")])
+def test_steps_on_maps_come_first(steps: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="--steps is") as caught:
+        RefineConfig(steps=steps)
+    assert "Put caa and walk first" in caught.value.remedy
