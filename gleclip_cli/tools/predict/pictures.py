@@ -39,7 +39,9 @@ def find_pictures(words: Sequence[str], out: OutDir) -> Pictures:
         paths, faults = _look(word, out)
         found |= dict.fromkeys(paths)
         problems += faults
-    if not found and not problems:
+    if not found and problems:
+        raise UsageError(problems[0].cause, problems[0].remedy)
+    if not found:
         raise UsageError(
             f"No picture in {printable(', '.join(words))}.",
             f"Pictures end with: {', '.join(sorted(PICTURES))}.",
