@@ -92,6 +92,29 @@ def test_fault_41_unknown_class_is_an_error(value: int) -> None:
         confusion_of(GT, pred, 4)
 
 
+def test_fault_41_raw_ids_of_coco_are_recognised() -> None:
+    raw = np.array([[90, 1]], np.uint8)
+    with pytest.raises(BadInput, match=r"holds 90") as caught:
+        confusion_of(raw, raw, 81)
+    assert "gleclip prepare-data" in caught.value.remedy
+
+
+def test_masks_of_any_memory_layout_are_counted_alike() -> None:
+    """Words of eight bytes begin where memory does, and end before the last pixels."""
+    rng = np.random.default_rng(0)
+    wide = rng.choice(np.array([0, 1, 2, 255], np.uint8), (2, 21, 33), p=[0.7, 0.1, 0.1, 0.1])
+    gt, pred = wide[:, 1:, 3:-1]
+    expected = confusion_of(gt.copy(), pred.copy(), 3)
+    assert expected.sum() == (gt != 255).sum()
+    np.testing.assert_array_equal(confusion_of(gt, pred, 3), expected)
+    flat = wide.reshape(2, -1)[:, 5:]  # begins within a word
+    by_rows = [mask.reshape(1, -1) for mask in flat]
+    np.testing.assert_array_equal(
+        confusion_of(*by_rows, 3), confusion_of(*(mask.copy() for mask in by_rows), 3)
+    )
+    np.testing.assert_array_equal(confusion_of(gt.T, pred.T, 3), expected)
+
+
 def test_fault_44_a_mask_that_is_all_ignore_gives_no_division_by_zero() -> None:
     confusion = confusion_of(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3)
     scores = summarise(confusion)

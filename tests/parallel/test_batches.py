@@ -1,8 +1,9 @@
+import os
 import threading
 
 import pytest
 
-from gleclip_cli.parallel.batches import Buckets, prefetched
+from gleclip_cli.parallel.batches import Buckets, helpers, prefetched
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -65,3 +66,13 @@ def test_capacity_is_asked_anew() -> None:
     assert buckets.add("a") == []
     room[0] = 1
     assert buckets.add("b") == ["a", "b"]
+
+
+def test_every_processor_helps_and_more_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert [helpers(asked) for asked in (0, 2, 8)] == [3, 3, 8]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert [helpers(asked) for asked in (0, 2)] == [0, 2]
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert helpers(0) == 0

@@ -15,12 +15,15 @@ from PIL import Image
 
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
 from gleclip_cli.artifacts.maps import Cam, load_cam, load_label_image, save_cam, save_label_image
+from gleclip_cli.artifacts.per_image import read_image_tables
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, load_scores, save_prepared
 from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, RefineConfig, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, MissingInput, OtherSettings, UsageError
+from gleclip_cli.metrics.boundary import boundary_overlap
+from gleclip_cli.metrics.overlap import iou_of
 from gleclip_cli.progress import Silent
 from gleclip_cli.seg.labeller import Labeller
 from gleclip_cli.seg.network import NetworkSpec, build_network, load_network
@@ -181,6 +184,14 @@ def test_the_files_agree_with_each_other(run: RunDir) -> None:
         one = miou_of([(gt_of("train", row["image"]), pseudo_of(row["image"]))])
         assert float(row["miou"]) == pytest.approx(one[0])
     assert 0 <= json.loads((folder / "scores.json").read_text())["miou"] <= 1
+    counts = sum(one.counts for one in read_image_tables(folder, len(confusion)))
+    np.testing.assert_array_equal(counts[:, 0], confusion.sum(axis=1))
+    np.testing.assert_array_equal(counts[:, 2], np.diagonal(confusion))
+    bands = sum(boundary_overlap(gt_of("train", i), pseudo_of(i), len(confusion)) for i in masked())
+    np.testing.assert_array_equal(counts[:, 3:], bands)
+    extra = load_scores(folder).extra
+    assert extra["boundary_miou"] == pytest.approx(np.nanmean(iou_of(bands)))
+    assert extra["miou_interval"][0] <= load_scores(folder).miou <= extra["miou_interval"][1]
 
 
 def test_maps_of_train_are_swept_there_and_the_best_threshold_counts(run: RunDir) -> None:
@@ -212,6 +223,36 @@ def test_maps_of_val_take_the_threshold_of_train_when_there_is_one(run: RunDir) 
     assert scores.extra["threshold_chosen_on"] == "train"
     pairs = [(gt_of("val", i), thresholded(run, "val", i, threshold)) for i in masked()]
     assert scores.miou == pytest.approx(miou_of(pairs)[0])
+
+
+def test_where_the_threshold_is_known_the_sweep_is_told_all_the_same(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chosen on val: the scores flatter, which is said; given: one pass counts and sweeps."""
+    said: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", said.append)
+    evaluate(run, EvaluateConfig(what="cam", split="val"), execution=CPU, progress=progress)
+    swept = scores_of(run, "cam", "val").extra
+    assert said[-1].endswith("the best of val itself, so that the scores flatter.")
+    assert swept["sweep"]["best"] == swept["threshold"]
+    given = EvaluateConfig(what="cam", split="val", bg_threshold=0.37)
+    evaluate(run, given, execution=SKIP)
+    known = scores_of(run, "cam", "val")
+    assert known.extra["sweep"] == swept["sweep"]
+    assert known.extra["sweep"]["miou"][37] == pytest.approx(known.miou)
+    assert known.extra["sweep"]["over_activation"][37] == known.extra["over_activation"]
+
+
+def test_more_threads_write_the_same_bytes(run: RunDir) -> None:
+    config = EvaluateConfig(what="cam", split="train")
+    names = ("scores.json", "confusion.npz", "per_image.csv", "per_class.csv")
+    written = []
+    for workers in (0, 5):
+        execution = replace(SKIP, workers=workers, resume=False)
+        folder = evaluate(run, config, execution=execution).path.parent
+        written.append([(folder / name).read_bytes() for name in names])
+    assert written[0] == written[1]
 
 
 def test_a_threshold_of_other_maps_is_not_taken(run: RunDir) -> None:
