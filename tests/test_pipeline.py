@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
@@ -166,6 +167,46 @@ def test_a_dry_run_writes_nothing(
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "runs").exists()
     assert "Plan" in result.stdout
+
+
+def test_a_dry_run_of_a_stage_fetches_no_weights(
+    tiny_voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.utils, "get_session", None)
+    here = ("--run", tmp_path / "run")
+    assert gleclip("prepare-data", "--dataset", "voc", "--data", tiny_voc, *here).exit_code == 0
+    for words in (
+        ("train-cam",),
+        ("gen-cam", "--method", "similarity"),
+        ("train-seg", "--arch", "clip-decoder", "--targets", "gt"),
+    ):
+        result = gleclip(*words, *here, "--dry-run")
+        assert result.exit_code == 0, result.output
+        assert "The weights of CLIP are not on this machine" in result.stderr
+        assert gleclip(*words, *here).exit_code == 6
+
+
+def test_a_limited_stage_is_told_to_the_next_and_extended(tiny_voc: Path, tmp_path: Path) -> None:
+    micro = ("--clip-model", "micro-clip", "--clip-weights", "micro-clip")
+    here = ("--run", tmp_path / "run", "--device", "cpu")
+    road = (("gen-cam", "--method", "similarity", *micro), ("refine", "--steps", "none"))
+    prepare = ("prepare-data", "--dataset", "voc", "--data", tiny_voc, *here[:2])
+    assert gleclip(*prepare, "--limit", 2).exit_code == 0
+    first = [gleclip(*road[0], *here, "--limit", 1), gleclip(*road[1], *here)]
+    assert "1 item, --limit 1;" in first[0].stderr
+    assert "Left out: 1 image without maps (gen-cam --limit 1)." in first[1].stderr
+    refined = tmp_path / "run" / "refine" / "train" / "manifest.json"
+    assert json.loads(refined.read_text())["warnings"] == [
+        "Left out: 1 image without maps (gen-cam --limit 1)."
+    ]
+    assert gleclip(*prepare).exit_code == 0
+    for words, made in zip(road, ("cams/*/*.npz", "pseudo_masks/*.png"), strict=True):
+        result = gleclip(*words, *here)
+        assert result.exit_code == 0, result.output
+        assert "Left out" not in result.stderr
+        assert len(list((tmp_path / "run").glob(f"*/train/{made}"))) == 3
+        assert gleclip(*words, *here, "--limit", 1).exit_code == 5
 
 
 def test_without_masks_everything_but_scoring_works(tiny_voc: Path, tiny_clip_json: str) -> None:
