@@ -44,9 +44,7 @@
 
   const labelOf = (id) => byClass.querySelector(`option[value="${id}"]`)?.textContent ?? id;
 
-  const fill = (card) => {
-    if (card.classList.contains("filled")) return;
-    card.classList.add("filled");
+  const draw = (card) => {
     for (const figure of card.querySelectorAll("figure")) {
       const [layers, title] = layersOf(card, figure.dataset.panel);
       figure.firstChild.replaceChildren(...layers);
@@ -54,7 +52,18 @@
     }
   };
 
+  const filled = new Set(), nearby = new Set();
+  let first = new Set();
+
+  const fill = (card) => {
+    if (filled.has(card)) return;
+    filled.add(card);
+    card.classList.add("filled");
+    draw(card);
+  };
+
   const empty = (card) => {
+    if (nearby.has(card) || first.has(card) || !filled.delete(card)) return;
     card.classList.remove("filled");
     data.delete(card);
     for (const frame of card.querySelectorAll(".frame")) frame.replaceChildren();
@@ -62,44 +71,42 @@
 
   const near = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
-      if (isIntersecting) fill(target);
-      else if (target.classList.contains("filled") && shown.indexOf(target) >= KEPT) empty(target);
+      nearby[isIntersecting ? "add" : "delete"](target);
+      (isIntersecting ? fill : empty)(target);
     }
   }, { rootMargin: "1000px 0px" });
   cards.forEach((card) => near.observe(card));
 
-  // What a card is ordered by: the IoU of the class that is looked for, else its mIoU.
-  const scoreOf = (card) => {
-    const chip = byClass.value && card.querySelector(`.chips [data-id="${byClass.value}"]`);
-    const text = byClass.value ? chip?.dataset.iou : card.dataset.miou;
-    return text ? Number(text) : NaN;
-  };
+  const numberOf = (text) => (text ? Number(text) : NaN);
+  const facts = new Map(cards.map((card) => [card, {
+    splits: JSON.parse(card.dataset.splits),
+    miou: numberOf(card.dataset.miou),
+    iou: new Map(Array.from(card.querySelectorAll(".chips li"), ({ dataset }) => [dataset.id, numberOf(dataset.iou)])),
+  }]));
 
   const inOrder = (members) => {
     if (order.value === "name") return members;
     if (order.value === "random") {
       return [...members].sort((a, b) => (a.dataset.chance < b.dataset.chance ? -1 : 1));
     }
+    // by the IoU of the class that is looked for, else by the mIoU
+    const scoreOf = (card) => (byClass.value ? facts.get(card).iou.get(byClass.value) : facts.get(card).miou);
     const sign = order.value === "best" ? -1 : 1;
-    const score = new Map(members.map((card) => [card, scoreOf(card)]));
-    const scored = members.filter((card) => !Number.isNaN(score.get(card)));
-    const others = members.filter((card) => Number.isNaN(score.get(card)));
-    return [...scored.sort((a, b) => sign * (score.get(a) - score.get(b))), ...others];
+    const scored = members.filter((card) => !Number.isNaN(scoreOf(card)));
+    const others = members.filter((card) => Number.isNaN(scoreOf(card)));
+    return [...scored.sort((a, b) => sign * (scoreOf(a) - scoreOf(b))), ...others];
   };
 
   const update = () => {
     const wanted = byClass.value, split = bySplit?.value ?? "";
-    const matches = (card) => (!split || JSON.parse(card.dataset.splits).includes(split))
-      && (!wanted || card.querySelector(`.chips [data-id="${wanted}"]`));
+    const matches = (card) => (!split || facts.get(card).splits.includes(split))
+      && (!wanted || facts.get(card).iou.has(wanted));
     shown = inOrder(cards.filter(matches));
-    const kept = new Set(shown);
-    for (const card of cards) {
-      card.hidden = !kept.has(card);
-      if (card.classList.contains("filled")) empty(card);
-    }
-    list.append(...shown);
-    shown.slice(0, KEPT).forEach(fill);
-    for (const card of shown) { near.unobserve(card); near.observe(card); }
+    list.replaceChildren(...shown);
+    first = new Set(shown.slice(0, KEPT));
+    filled.forEach(empty);
+    filled.forEach(draw); // with the map of the class that is looked for
+    first.forEach(fill);
     choose(shown[0]);
     find("count").textContent = `${shown.length} of ${cards.length} images`;
   };
