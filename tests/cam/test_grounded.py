@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from gleclip_cli.cam.grounded import Grounded, present_of
 from gleclip_cli.model.gleclip import GLECLIP, class_probabilities, features_of
 from gleclip_cli.model.grounding_losses import learned_affinity
 from gleclip_cli.refine.affinity import caa
+from gleclip_cli.refine.pseudo_mask import background_scores
 
 Build = Callable[..., GLECLIP]
 CLASS_IDS = [[2], [1, 3]]
@@ -105,3 +107,14 @@ def test_half_precision_is_for_cuda(build: Build, images: Tensor) -> None:
     model = build(opened=True)
     full, half = (maps_of(model, images, spread=True, precision=p) for p in ("fp32", "bf16"))
     assert all(torch.equal(one, other) for one, other in zip(full, half, strict=True))
+
+
+def test_what_all_classes_leave_is_the_mass_of_the_background_words(
+    build: Build, images: Tensor
+) -> None:
+    model = build(opened=True)
+    (maps,) = maps_of(model, images[1:], CLASS_IDS[1:], spread=False)
+    with torch.no_grad():
+        share = class_probabilities(model(images[1:]), 3, present_of(CLASS_IDS[1:], 3))
+    left = background_scores(maps.numpy(), rule="sum")
+    np.testing.assert_allclose(left, share[0, 0], atol=1e-4)

@@ -38,3 +38,12 @@ def test_fault_64_all_zero_scores_give_background_without_nan() -> None:
     places, share = pseudo_mask(np.zeros((3, 2, 2), dtype=np.float32))
     assert (places == 0).all()
     np.testing.assert_allclose(share, 1 / 3)
+
+
+def test_the_background_may_be_what_all_classes_leave() -> None:
+    np.testing.assert_allclose(
+        background_scores(SCORES, rule="sum"), [[0.0, 0.1, 0.0, 1.0]], atol=1e-6
+    )
+    above = np.array([[[0.8]], [[0.9]]], dtype=np.float32)
+    assert (background_scores(above, rule="sum", power=2.0) == 0).all()
+    assert (background_scores(SCORES, rule="sum", constant=0.25) == 0.25).all()
