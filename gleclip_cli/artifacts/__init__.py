@@ -40,7 +40,8 @@ A folder of predictions, `OutDir`, is such an output, too, with pictures in fold
     masks/<id>.png, overlays/<id>.jpg      label images; pictures under the colours of their classes
     areas/<id>.json                        image, size [H, W], tags; class -> pixels, share of the
                                            image, mean confidence
-    areas.json                             the same of all images, and by class
+    areas.json                             the same of all images, and by class, with its label
+                                           and colour
 
 Stage key = SHA-256 of format version, stage, configuration, weights and the keys of the inputs.
 JSON is plain ASCII; .npz are uncompressed, without pickle and without clock; files appear whole,

@@ -8,6 +8,7 @@ import numpy as np
 
 from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.run_dir import OutDir
+from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.refine.decide import Decision
 
 _ROWS = 256
@@ -40,17 +41,19 @@ def save_areas(out: OutDir, image_id: str, facts: Mapping[str, Any]) -> Path:
     return path
 
 
-def save_all_areas(out: OutDir, image_ids: Iterable[str], class_names: Sequence[str]) -> Path:
-    """Write areas.json: every picture, and by class the pictures that show it and their pixels."""
+def save_all_areas(out: OutDir, image_ids: Iterable[str], vocabulary: Vocabulary) -> Path:
+    """Write areas.json: every picture; by class its label in masks, its colour, and all pixels."""
     pictures = {image_id: read_json(out.areas(image_id)) for image_id in image_ids}
     total = sum(height * width for height, width in (p["size"] for p in pictures.values()))
     classes: dict[str, dict[str, Any]] = {}
-    for name in class_names:
+    for label, name in enumerate(vocabulary.class_names):
         shown = [p["classes"][name] for p in pictures.values() if name in p["classes"]]
         pixels = sum(area["pixels"] for area in shown)
         if shown:
             sure = sum(area["pixels"] * area["confidence"] for area in shown)
             classes[name] = {
+                "label": label,
+                "colour": "#{:02x}{:02x}{:02x}".format(*vocabulary.palette[label % 256]),
                 "images": len(shown),
                 "pixels": pixels,
                 "share": round(pixels / total, _DIGITS),

@@ -100,7 +100,7 @@ class _Work:
         if stage.finished:
             return stage.finish()
         done = sorted({*stage.index.item_ids} - stage.index.failures().keys())
-        return stage.finish(save_all_areas(self.out, done, self.model.vocabulary.class_names))
+        return stage.finish(save_all_areas(self.out, done, self.model.vocabulary))
 
     def _fingerprints(self, image_ids: Sequence[str]) -> dict[str, str]:
         """Return a hash of each picture's bytes and tags; of one that cannot be read, none."""

@@ -6,6 +6,8 @@ import numpy as np
 
 from gleclip_cli.artifacts.json_files import read_json
 from gleclip_cli.artifacts.run_dir import OutDir
+from gleclip_cli.datasets.class_table import class_table
+from gleclip_cli.datasets.vocabulary import parse_vocabulary
 from gleclip_cli.refine.decide import Decision
 from gleclip_cli.tools.predict import areas
 from gleclip_cli.tools.predict.areas import areas_of, save_all_areas, save_areas
@@ -30,10 +32,20 @@ def test_all_together(tmp_path: Path) -> None:
     cat = {"cat": {"pixels": 4, "share": 1.0, "confidence": 0.9}}
     save_areas(out, "a/b", {"size": (3, 4), "classes": EXPECTED})
     save_areas(out, "c", {"size": (2, 2), "classes": cat})
-    written = read_json(save_all_areas(out, ["a/b", "c"], NAMES))
-    assert written["classes"] == {
-        "background": {"images": 1, "pixels": 9, "share": 0.5625, "confidence": 1.0},
-        "cat": {"images": 1, "pixels": 4, "share": 0.25, "confidence": 0.9},
-        "dog": {"images": 1, "pixels": 3, "share": 0.1875, "confidence": 0.6},
+    vocabulary = parse_vocabulary(class_table(NAMES[1:]), "of the test")
+    written = read_json(save_all_areas(out, ["a/b", "c"], vocabulary))
+    numbers = {
+        name: [area[key] for key in ("label", "images", "pixels", "share", "confidence")]
+        for name, area in written["classes"].items()
     }
+    assert numbers == {
+        "background": [0, 1, 9, 0.5625, 1.0],
+        "cat": [1, 1, 4, 0.25, 0.9],
+        "dog": [2, 1, 3, 0.1875, 0.6],
+    }
+    assert [area["colour"] for area in written["classes"].values()] == [
+        "#000000",
+        "#800000",
+        "#008000",
+    ]
     assert written["pictures"]["a/b"]["classes"] == EXPECTED

@@ -71,7 +71,7 @@ def test_what_is_not_there_is_a_problem_and_nothing_at_all_an_error(here: Path) 
     (here / "empty").mkdir()
     with pytest.raises(UsageError, match="No picture in empty"):
         find("empty")
-    with pytest.raises(UsageError, match="c.jpg means no file"):
+    with pytest.raises(UsageError, match=r"c\.jpg means no file"):
         find("empty", "c.jpg")
 
 
