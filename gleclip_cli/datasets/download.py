@@ -118,7 +118,7 @@ def _bytes_of(part: Path) -> int:
 
 def _fetch(archive: Archive, part: Path, progress: Progress) -> None:
     """Bring `part` to its full size, going on after every interruption that brought something."""
-    failures = 0
+    failures, first = 0, _bytes_of(part)
     with httpx2.Client(timeout=_TIMEOUT, follow_redirects=True) as client:
         while (before := _bytes_of(part)) < archive.size:
             reason = "it ended too early"
@@ -126,18 +126,27 @@ def _fetch(archive: Archive, part: Path, progress: Progress) -> None:
                 _receive(client, archive, part, before, progress)
             except httpx2.HTTPError as error:
                 reason = printable(str(error).partition("\n")[0]) or type(error).__name__
-                if isinstance(error, httpx2.HTTPStatusError) and error.response.is_client_error:
-                    failures = len(_PAUSES)  # asking again would not help
+                if _hopeless(error, begun=before > first):
+                    failures = len(_PAUSES)
             now = _bytes_of(part)
             if now >= archive.size:
                 return
             failures = 0 if now > before else failures + 1
             if failures > len(_PAUSES):
-                cause = f"{archive.url} cannot be fetched: {reason}."
                 kept = f"; the {now} bytes that have come are kept" if now else ""
-                raise EnvironmentFault(cause, f"Run the same command again later{kept}.")
+                raise EnvironmentFault(
+                    f"{archive.url} cannot be fetched: {reason}.",
+                    f"Run the same command again later{kept}. {_OTHERWISE}",
+                )
             progress.say(f"{archive.name}: {reason}; trying again from byte {now}.")
             time.sleep(_PAUSES[max(failures - 1, 0)])
+
+
+def _hopeless(error: httpx2.HTTPError, *, begun: bool) -> bool:
+    """Whether asking again would not help: refused, or no connection to begin with."""
+    if isinstance(error, httpx2.HTTPStatusError):
+        return bool(error.response.is_client_error)
+    return isinstance(error, httpx2.ConnectError) and not begun
 
 
 def _receive(

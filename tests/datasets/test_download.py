@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 from urllib.parse import urlparse
 
 import numpy as np
@@ -239,8 +240,11 @@ def test_what_a_server_refuses_is_told(
 
 def test_without_a_connection_the_cause_is_told(table: Path, server: Server, target: Path) -> None:
     table.write_text(table.read_text().replace(str(server.server_port), "1"))
-    with pytest.raises(EnvironmentFault, match="cannot be fetched"):
-        download("set", target)
+    said = Mock(spec=Silent)
+    with pytest.raises(EnvironmentFault, match="cannot be fetched") as caught:
+        download("set", target, progress=said)
+    assert "name their folder with --data" in caught.value.remedy
+    assert not said.say.called  # nothing is tried again
 
 
 @pytest.mark.parametrize("kind", ["sha256", "md5"])
