@@ -173,7 +173,7 @@ def test_a_dry_run_of_a_stage_fetches_no_weights(
     tiny_voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", None)
+    monkeypatch.setattr(huggingface_hub, "get_session", None)
     here = ("--run", tmp_path / "run")
     assert gleclip("prepare-data", "--dataset", "voc", "--data", tiny_voc, *here).exit_code == 0
     for words in (

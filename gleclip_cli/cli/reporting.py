@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -22,15 +22,14 @@ from gleclip_cli.errors import EnvironmentFault, GleclipError
 class Commands(TyperGroup):
     """The group of all commands: under --json, what Typer refuses is a JSON document, too."""
 
-    def main(
-        self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any
-    ) -> Any:
+    def main(self, *arguments: Any, **options: Any) -> Any:
         """Run a command line; ends with SystemExit in standalone mode."""
-        words = list(sys.argv[1:] if args is None else args)
-        if not standalone_mode or "--json" not in words:
-            return super().main(words, standalone_mode=standalone_mode, **extra)
+        given = arguments[0] if arguments else options.get("args")
+        words = list(sys.argv[1:] if given is None else given)
+        if "--json" not in words:
+            return super().main(*arguments, **options)
         try:
-            sys.exit(super().main(words, standalone_mode=False, **extra) or 0)
+            sys.exit(super().main(*arguments, **{**options, "standalone_mode": False}) or 0)
         except TyperException as error:
             cause, code = printable(error.format_message()), error.exit_code
             command = next((word for word in words if not word.startswith("-")), "")

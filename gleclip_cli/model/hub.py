@@ -91,7 +91,7 @@ def fetch(model: str, tag: str, settings: dict[str, Any]) -> Path:
         return file
     try:
         # Asked first, because the client would try for a minute.
-        huggingface_hub.utils.get_session().head(_HUB, timeout=_PATIENCE)
+        huggingface_hub.get_session().head(_HUB, timeout=_PATIENCE)
         return Path(open_clip.download_pretrained(settings))
     except Exception as error:  # unreachable, refused, wrong checksum: each client has its own
         reason = " ".join(str(error).split()) or repr(error)

@@ -291,7 +291,7 @@ def test_a_hub_tag_needs_a_model_of_open_clip(tiny_clip_json: str) -> None:
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mock:
     """A hub that answers, and an empty cache."""
     session = Mock()
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: session)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     return session
 
