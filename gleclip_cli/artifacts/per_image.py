@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from gleclip_cli.errors import BadInput
 IMAGE_TABLE, CLASS_TABLE = "per_image.csv", "per_class.csv"
 IMAGE_COLUMNS = ("image", "miou", "pixel_accuracy", "pixels", "undecided_pixels", "truth")
 COUNTS = ("true", "predicted", "hits", "band_hits", "band_union")
-_TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +64,8 @@ def open_image_tables(folder: Path) -> Iterator[ImageTables]:
     with (
         atomic_write(folder / IMAGE_TABLE, durable=False) as one,
         atomic_write(folder / CLASS_TABLE, durable=False) as other,
-        one.open("w", **_TEXT) as images,
-        other.open("w", **_TEXT) as classes,
+        _text(one, "w") as images,
+        _text(other, "w") as classes,
     ):
         yield ImageTables(images, classes)
 
@@ -79,8 +78,8 @@ def read_image_tables(folder: Path, num_classes: int) -> Iterator[ImageCounts]:
     """
     try:
         with (
-            (folder / IMAGE_TABLE).open(**_TEXT) as images,
-            (folder / CLASS_TABLE).open(**_TEXT) as classes,
+            _text(folder / IMAGE_TABLE) as images,
+            _text(folder / CLASS_TABLE) as classes,
         ):
             by_image = groupby(csv.DictReader(classes), lambda row: row["image"])
             for row, (name, rows) in zip(csv.DictReader(images), by_image, strict=True):
@@ -96,3 +95,8 @@ def read_image_tables(folder: Path, num_classes: int) -> Iterator[ImageCounts]:
             f"{printable(error)}.",
             "Run `gleclip evaluate --no-resume` for it again.",
         ) from error
+
+
+def _text(path: Path, mode: str = "r") -> IO[str]:
+    """Open a table; undecodable bytes of image ids come back as they were."""
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")

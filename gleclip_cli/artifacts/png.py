@@ -30,7 +30,7 @@ def decode_labels(data: bytes, *, most_pixels: int) -> tuple[str, NDArray[np.uin
     stream = zlib_ng.decompressobj()
     try:
         values = stream.decompress(_pixels(data), size + 1)
-    except zlib_ng.error:
+    except zlib_ng.error:  # type: ignore[misc] # its stub calls it a value
         return None  # Pillow says what is wrong
     if len(values) != size or not stream.eof:
         return None

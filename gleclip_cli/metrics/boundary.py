@@ -40,7 +40,8 @@ def boundary_overlap(
     cut(gt_mask.ravel(), pred_mask.ravel(), last, true.ravel(), made.ravel())
     bands = _bands(true, made, max(1, round(ratio * math.hypot(*true.shape))))
     table = np.zeros((4, num_classes + 1, num_classes + 1), np.int64)
-    count_bands(*in_words([true, made, bands.astype(true.dtype, copy=False)]), table)
+    gt_words, pred_words, band_words = in_words(true, made, bands.astype(true.dtype, copy=False))
+    count_bands(gt_words, pred_words, band_words, table)
     _, of_true, of_made, both = table
     in_true = (of_true + both).sum(axis=1)
     in_made = (of_made + both).sum(axis=0)

@@ -36,7 +36,8 @@ def confusion_of(
         raise size_fault(pred_mask.shape, gt_mask.shape, name)
     table = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     ignored = ignore_index(gt_mask), ignore_index(pred_mask)
-    if gt_mask.size and not count_pairs(*in_words([gt_mask, pred_mask]), ignored, table):
+    gt_words, pred_words = in_words(gt_mask, pred_mask)
+    if gt_mask.size and not count_pairs(gt_words, pred_words, ignored, table):
         refuse_others(gt_mask, num_classes, f"true mask of {name}")
         refuse_others(pred_mask, num_classes, f"predicted mask of {name}")
     return table[:num_classes]

@@ -8,14 +8,13 @@ value to be ignored, alone.
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.compiled import kernel
 
 
-def in_words(masks: list[Labels]) -> list[tuple[Labels, NDArray[np.uint64]]]:
-    """Return masks of one size as they are counted: flat, and their first bytes by eight.
+def in_words(*masks: Labels) -> list[Any]:
+    """Return masks of one size as they are counted: each flat, and its first bytes by eight.
 
     Masks of different types have no words: then they are counted pixel by pixel.
     """
@@ -26,7 +25,7 @@ def in_words(masks: list[Labels]) -> list[tuple[Labels, NDArray[np.uint64]]]:
     whole = flat[0].size // per_word * per_word
     words = [mask[:whole].view(np.uint64) for mask in flat]
     if not all(word.flags.aligned for word in words):
-        return in_words([mask.copy() for mask in flat])
+        return in_words(*(mask.copy() for mask in flat))
     return list(zip(flat, words, strict=True))
 
 

@@ -37,8 +37,9 @@ class Peaks:
 
     def labels(self, threshold: float, num_classes: int) -> Labels:
         """Return the labels (H, W) when the background scores `threshold`; it wins a tie."""
-        class_ids = self.class_ids.astype(label_dtype(num_classes))
-        labels: Labels = class_ids[self.place] * (self.score > np.float32(threshold))
+        class_ids: Labels = self.class_ids.astype(label_dtype(num_classes))
+        labels: Labels = class_ids[self.place]
+        labels[self.score <= np.float32(threshold)] = 0
         return labels
 
 

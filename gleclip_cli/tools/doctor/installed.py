@@ -68,7 +68,7 @@ def _requirements() -> Iterator[Finding]:
     except InvalidRequirement as error:
         yield Finding("requirements", NOTE, f"not readable: {error}")
         return
-    base = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    base = [one for one in asked if _holds(one, "")]
     faults = []
     for one in base:
         version = _version(one.name)
@@ -86,12 +86,15 @@ def _extras(asked: Sequence["Requirement"]) -> str:
     """Tell which extras are complete here; those of developers do not count."""
     told = []
     for extra in metadata.metadata("gleclip").get_all("Provides-Extra") or ():
-        own = [one for one in asked if one.marker and one.marker.evaluate({"extra": extra})]
-        own = [one for one in own if not one.marker.evaluate({"extra": ""})]
+        own = [one for one in asked if _holds(one, extra) and not _holds(one, "")]
         missing = [one.name for one in own if _version(one.name) is None]
         if extra != _DEVELOPERS:
             told.append(f"{extra}: {'without ' + ', '.join(missing) if missing else 'here'}")
     return "; ".join(told) or "none"
+
+
+def _holds(requirement: "Requirement", extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
 def _opencv() -> Finding:
