@@ -164,7 +164,7 @@ class Spreader:
         factors = []
         if config.affinity != "learned":
             alike = doubly_stochastic(gated(seen.attention, None))
-            factors.append(pairs_of(alike.unflatten(1, seen.grid), cells))
+            factors.append(pairs_of(alike.reshape(-1, *seen.grid), cells))
         learned = seen.tokens if cells == seen.grid else seen.pixels
         if learned is not None:
             factors.append(pairs_of(learned, cells))

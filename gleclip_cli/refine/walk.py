@@ -49,7 +49,7 @@ def pairs_of(features: Float[Tensor, "c a b"], grid: tuple[int, int]) -> Float[T
     centred = unit - unit.mean(dim=(1, 2), keepdim=True)
     pairs = centred.new_zeros(len(OFFSETS), *grid)
     squares = centred.new_zeros(grid)
-    for part in centred.split(_CHANNELS_AT_ONCE):
+    for part in torch.split(centred, _CHANNELS_AT_ONCE):
         if part.shape[1:] != grid:
             part = functional.interpolate(part[None], grid, mode="bilinear")[0]
         squares += part.square().sum(dim=0)
@@ -99,7 +99,8 @@ def random_walk(
 
 def _cells(flat: Float[Tensor, "a n"], reach: int, grid: tuple[int, int]) -> Float[Tensor, "a h w"]:
     """Return a view of what lies between the margins."""
-    return flat[:, reach:-reach].unflatten(1, (grid[0], -1))[:, :, : grid[1]]
+    inside = flat[:, reach:-reach]
+    return inside.view(len(flat), grid[0], inside.shape[1] // grid[0])[:, :, : grid[1]]
 
 
 def _gathered(

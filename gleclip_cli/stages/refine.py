@@ -20,7 +20,7 @@ from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.cam.refiner import Refiner
 from gleclip_cli.config import Execution, RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
-from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput
+from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, UsageError
 from gleclip_cli.interop.map_folder import MapFolder, find_maps
 from gleclip_cli.metrics.mask_statistics import measure_masks
 from gleclip_cli.parallel.device import device_of
@@ -124,6 +124,8 @@ def open_masks(
     partial = execution.allow_partial
     prepared = require(run, "prepare_data", allow_partial=partial)
     made_here = cams if isinstance(cams, Manifest) else None
+    if made_here is not None and config.cams is not None:
+        raise UsageError("--fused refines maps as they are made, not --cams.", "Leave one out.")
     training = require(run, "train_cam", allow_partial=partial) if config.follows_training else None
     source = None
     if config.needs_model:
@@ -143,21 +145,22 @@ def open_masks(
         execution=execution,
         progress=progress,
     ) as stage:
-        folder = None if isinstance(cams, Manifest) else cams
-        if folder is None:
+        if isinstance(cams, Manifest):
             stage.note(labels=cams.data["config"].get("labels", "given"))
-            maps = cams.fingerprints()
+            maps, folder = cams.fingerprints(), None
         else:
-            stage.note(labels="given", maps=folder.listing())
-            maps = {i: folder.fingerprint(i) for i in image_ids}
+            stage.note(labels="given", maps=cams.listing())
+            maps, folder = {i: cams.fingerprint(i) for i in image_ids}, cams
         images = load_prepared(run).fingerprints(config.split)
-        made_from = {i: f"{maps.get(i, '')} {images[i]}" for i in image_ids}
+        # a model trained anew on changed pictures has the same settings
+        model = f" {training.digest}" if training else ""
+        made_from = {i: f"{maps.get(i, '')} {images[i]}{model}" for i in image_ids}
         todo = stage.todo(made_from)  # which looks up what each is made from when it is done
         device = ""
         if todo and not stage.dry_run:
             device = str(device_of(execution, progress))
             stage.note(device=device)
-        yield Masks(stage, todo, made_from, run, config, device, source, folder)
+        yield Masks(stage, todo, made_from, run, config, device, source, folder, model)
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ class Masks:
     device: str
     source: "MapSource | None"
     folder: MapFolder | None
+    model: str
 
     def made(self, image_ids: Iterable[str], *, workers: int = 0) -> Iterator[str]:
         """Yield every id once its mask and confidence are written or have failed."""
@@ -193,7 +197,7 @@ class Masks:
             for image_id in image_ids:
                 entry = cams.index.entry(image_id)
                 if entry is not None and image_id in self.made_from:
-                    self.made_from[image_id] = f"{entry.content} {images[image_id]}"
+                    self.made_from[image_id] = f"{entry.content} {images[image_id]}{self.model}"
                     yield image_id
 
         for image_id in self.made(arriving()):
