@@ -159,6 +159,9 @@ def _with_weights_at_hand(configs: Mapping[str, Any], progress: Progress) -> dic
                 at_hand[command] = replace(config, clip_weights=RANDOM)
     if at_hand != configs:
         progress.say("The weights of CLIP are not on this machine: random ones serve the probe.")
+    network = at_hand["train-seg"]
+    if not Path(network.pretrained).expanduser().is_file():
+        at_hand["train-seg"] = replace(network, pretrained="none", freeze_norms=False)
     return at_hand
 
 

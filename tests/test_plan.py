@@ -184,10 +184,16 @@ def test_a_probe_fetches_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def probe(configs: Mapping[str, Any], *_: object) -> dict[str, Any]:
         stages = ("train-cam", "gen-cam", "train-seg")
         probed.extend(configs[command].clip_weights for command in stages)
+        probed.append(configs["train-seg"].pretrained)
         return {}
 
     monkeypatch.setattr(module, "_probe", probe)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     micro = {"clip_model": "micro-clip", "clip_weights": "micro-clip"}
-    plan(RunDir(tmp_path / "run"), {**CONFIGS, "gen-cam": GenCamConfig(**micro)}, EXECUTIONS)
-    assert probed == ["random", "micro-clip", "random"] * 3
+    configs = {
+        **CONFIGS,
+        "gen-cam": GenCamConfig(**micro),
+        "train-seg": TrainSegConfig(pretrained="imagenet", freeze_norms=True),
+    }
+    plan(RunDir(tmp_path / "run"), configs, EXECUTIONS)
+    assert probed == ["random", "micro-clip", "random", "none"] * 3
