@@ -1,7 +1,7 @@
 """Maps alone, without a network, as a function from pictures to label images with a confidence."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ def load_map_labeller(
         OtherSettings: it was trained on other classes.
         EnvironmentFault, UsageError: a CLIP that cannot be had.
     """
-    views = {"method": config.method, "scales": config.scales, "flip": config.flip}
+    maps = GenCamConfig(method=config.method, scales=config.scales, flip=config.flip)
     untagged: CamMethod | None = None
     if config.method == "gle-clip":
         model = load_gleclip(run, device)
@@ -101,11 +101,11 @@ def load_map_labeller(
                 f"GLE-CLIP knows {model.num_classes} classes, the run {len(vocabulary.classes)}.",
                 "Train it again: `gleclip train-cam --overwrite`.",
             )
-        tagged = trained(GenCamConfig(**views), model)
-        untagged = trained(GenCamConfig(**views, labels="none"), model)
+        tagged = trained(maps, model)
+        untagged = trained(replace(maps, labels="none"), model)
     else:
         clip = build_clip(find_clip(*clip_files(config.clip_model, config.clip_weights)))
-        tagged = training_free(GenCamConfig(**views), clip.to(device), vocabulary)
+        tagged = training_free(maps, clip.to(device), vocabulary)
     for warning in tagged.clip.warnings:
         warn(warning)
     return MapLabeller(config, len(vocabulary.class_names), tagged, untagged)

@@ -30,7 +30,7 @@ def areas_of(decision: Decision, class_names: Sequence[str]) -> dict[str, dict[s
             "share": round(float(pixels[label] / pixels.sum()), _DIGITS),
             "confidence": round(float(sure[label] / pixels[label]), _DIGITS),
         }
-        for label in np.flatnonzero(pixels)
+        for label in np.flatnonzero(pixels).tolist()
     }
 
 

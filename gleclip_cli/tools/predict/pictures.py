@@ -105,7 +105,7 @@ def _taken(out: OutDir, image_id: str, path: Path) -> bool:
     """Whether the output holds another picture of that id: of another place and other bytes."""
     try:
         about = read_json(out.areas(image_id))
-        return about["image"] != str(path) and about["sha256"] != sha256_of(path)
+        return bool(about["image"] != str(path) and about["sha256"] != sha256_of(path))
     except (BadInput, OSError, KeyError):
         return False
 
