@@ -53,8 +53,10 @@ def _layout(data: str, progress: Progress) -> str:
             "There is nothing to check.",
             "Name a folder with --data DIR or the environment variable GLECLIP_DATA.",
         )
-    layout = layout_of(Path(data).expanduser())
-    progress.say(f"{data} is read as {layout}; --dataset names another layout.")
+    folder = Path(data).expanduser()
+    layout = layout_of(folder)
+    if folder.is_dir():
+        progress.say(f"{data} is read as {layout}; --dataset names another layout.")
     return layout
 
 
