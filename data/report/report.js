@@ -7,6 +7,7 @@
   const cards = Array.from(list.children);
   const byClass = find("by-class"), bySplit = find("by-split"), order = find("order");
   const KEPT = 12; // the first ones stay, for printing
+  const TOGETHER = 8; // cards of a group; what happens to one touches no other
   let shown = cards, current = cards[0];
 
   const data = new WeakMap();
@@ -63,7 +64,7 @@
   };
 
   const empty = (card) => {
-    if (nearby.has(card) || first.has(card) || !filled.delete(card)) return;
+    if (nearby.has(card.parentNode) || first.has(card) || !filled.delete(card)) return;
     card.classList.remove("filled");
     data.delete(card);
     for (const frame of card.querySelectorAll(".frame")) frame.replaceChildren();
@@ -72,10 +73,23 @@
   const near = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       nearby[isIntersecting ? "add" : "delete"](target);
-      (isIntersecting ? fill : empty)(target);
+      Array.from(target.children, isIntersecting ? fill : empty);
     }
-  }, { rootMargin: "1000px 0px" });
-  cards.forEach((card) => near.observe(card));
+  }, { rootMargin: "800px 0px" });
+
+  // Put the shown cards into the page, in groups.
+  const place = () => {
+    near.disconnect();
+    nearby.clear();
+    list.replaceChildren();
+    for (let start = 0; start < shown.length; start += TOGETHER) {
+      const group = document.createElement("div");
+      group.className = "group";
+      group.append(...shown.slice(start, start + TOGETHER));
+      list.append(group);
+      near.observe(group);
+    }
+  };
 
   const numberOf = (text) => (text ? Number(text) : NaN);
   const facts = new Map(cards.map((card) => [card, {
@@ -102,7 +116,7 @@
     const matches = (card) => (!split || facts.get(card).splits.includes(split))
       && (!wanted || facts.get(card).iou.has(wanted));
     shown = inOrder(cards.filter(matches));
-    list.replaceChildren(...shown);
+    place();
     first = new Set(shown.slice(0, KEPT));
     filled.forEach(empty);
     filled.forEach(draw); // with the map of the class that is looked for
