@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from gleclip_cli.parallel.processes import ALONE, Processes, joined
 from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.criterion import PixelCriterion
 from gleclip_cli.seg.deeplabv2 import deeplabv2_small
+from gleclip_cli.seg.norms import share_norms
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.training.average import WeightAverage
 from gleclip_cli.training.batches import AugmentedBatches, Batch, Order
@@ -108,10 +110,14 @@ def test_a_small_set_is_learned_in_seconds(decoder, tmp_path):
 class Everything(nn.Module):
     """Whatever a forward may change or draw: statistics of batch norm, dropout."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.5) -> None:
         super().__init__()
-        parts = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Dropout(), nn.Conv2d(8, 3, 1)
-        self.parts = nn.Sequential(*parts)
+        self.parts = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.Dropout(dropout),
+            nn.Conv2d(8, 3, 1),
+        )
 
     def training_logits(self, images: Tensor) -> list[Tensor]:
         return [self.parts(images)]
@@ -277,12 +283,16 @@ def test_processes_that_see_different_states_are_told_to_share_a_folder(decoder,
 
 ODD = IDS[:7]
 PLAN = {"steps": 6, "warmup": 0.5, "clip": 1.0}
+SOURCES = ("cached", "augmented", "norms")
 
 
 def curve(source: str, folder: Path, clip: str, processes: Processes, *, until: int) -> list[float]:
     """Losses on seven images, four to a batch; "bad" cannot be read."""
     torch.manual_seed(1)
-    network = ClipDecoder(load_clip(clip, "random"), 3)
+    network: Any = ClipDecoder(load_clip(clip, "random"), 3)
+    if source == "norms":  # dropout would differ: every process draws its own
+        network = Everything(dropout=0.0)
+        share_norms(network, processes)
     losses: list[float] = []
     batches: AugmentedBatches | CachedBatches
     if source == "cached":
@@ -316,7 +326,7 @@ def load_some(image_id: str) -> tuple[np.ndarray, np.ndarray]:
 def one_of_two(folder: Path, clip: str) -> None:
     with joined("cpu") as processes:
         found = {}
-        for source in ("cached", "augmented"):
+        for source in SOURCES:
             found[source] = curve(source, folder / "two", clip, processes, until=5)
             found[f"{source} resumed"] = curve(source, folder / "one", clip, processes, until=6)
         if processes.main:
@@ -328,7 +338,7 @@ def test_two_processes_have_the_curve_of_one_and_go_on_where_one_has_stopped(
     in_two_processes, tiny_clip_json, tmp_path
 ):
     whole = {}
-    for source in ("cached", "augmented"):
+    for source in SOURCES:
         whole[source] = curve(source, tmp_path / "whole", tiny_clip_json, ALONE, until=6)
         assert curve(source, tmp_path / "one", tiny_clip_json, ALONE, until=3) == whole[source][:3]
     assert in_two_processes(__file__, str(tmp_path), tiny_clip_json) == [0, 0]
