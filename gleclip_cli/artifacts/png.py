@@ -1,4 +1,4 @@
-"""Label images decoded at once: seven times as fast as row by row, which is how Pillow goes.
+"""Label images decoded at once: several times as fast as row by row, which is how Pillow goes.
 
 Only what programs write for labels: 8 bits, a palette or grey, no interlacing, no filter.
 """

@@ -67,7 +67,7 @@ def grid(
     heights = [max(cell.shape[0] for cell in row if cell is not None) for row in rows]
     font = ImageFont.load_default(_TEXT)
     sheet_width = len(titles) * (width + _GAP) + _GAP
-    lines = _broken(legend, font, sheet_width - 2 * _GAP)
+    lines = _broken(legend, font, float(sheet_width - 2 * _GAP))
     top = _GAP + _LINE
     below = top + sum(height + _GAP for height in heights)
     sheet = Image.new("RGB", (sheet_width, below + len(lines) * _LINE + _GAP), _PAPER)
