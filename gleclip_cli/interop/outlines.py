@@ -6,6 +6,7 @@ that every region is one polygon. Filled by pycocotools or by any even-odd rule 
 pixels, polygons that were not simplified give the mask again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -28,18 +29,17 @@ def polygons(
 
     `tolerance`: by how many pixels an outline may be moved so that it needs fewer corners.
     """
-    rings = list(_rings(inside))
-    outer = [ring for ring in rings if _area(ring) > 0]
-    holes = sorted((ring for ring in rings if _area(ring) < 0), key=_leftmost)
-    merged = _Merged(outer)
-    for hole in holes:
-        merged.join(hole)
-    simple = [_simplified(ring, tolerance) for ring in merged.rings]
+    outer, holes = [], []
+    for ring, hole in _rings(inside):
+        (holes if hole else outer).append(ring)
+    holes = [_from_corner(ring) for ring in holes]
+    joined = _joined(outer, holes, inside) if holes else outer
+    simple = [_simplified(ring, tolerance) for ring in joined] if tolerance else joined
     return [ring for ring in simple if len(ring) >= _CORNERS]
 
 
-def _rings(inside: Bool[np.ndarray, "H W"]) -> Iterator[Ring]:
-    """Walk along all outlines with the region at the right hand: outer ones clockwise."""
+def _rings(inside: Bool[np.ndarray, "H W"]) -> Iterator[tuple[Ring, bool]]:
+    """Walk along all outlines with the region at the right hand; tell whether it is a hole's."""
     height, width = inside.shape
     padded = np.pad(inside, 1)
     row = width + 1
@@ -52,74 +52,86 @@ def _rings(inside: Bool[np.ndarray, "H W"]) -> Iterator[Ring]:
     left = [bytearray(side.tobytes()) for side in sides]
     for start in starts:
         if left[_RIGHT][start]:
-            corners = np.array(_walk(left, start, (1, row, -1, -row)), np.int64)
-            yield np.stack([corners % row, corners // row], axis=1)
+            found, hole = _walk(left, start, (1, row, -1, -row))
+            corners = np.array(found, np.int64)
+            yield np.stack([corners % row, corners // row], axis=1), hole
 
 
-def _walk(left: list[bytearray], start: int, steps: tuple[int, int, int, int]) -> list[int]:
-    """Take the sides of one outline away from `left`, beginning to the right; return corners."""
-    at, heading, corners = start, _RIGHT, []
+def _walk(
+    left: list[bytearray], start: int, steps: tuple[int, int, int, int]
+) -> tuple[list[int], bool]:
+    """Take the sides of one outline away from `left`, beginning to the right.
+
+    Returns its corners, and whether it is a hole's, which has more turns to the left.
+    """
+    at, heading, turns, corners = start, _RIGHT, 0, []
     while True:
         at += steps[heading]
         # Right first: pixels that touch by a corner only stay apart.
-        turns = ((heading + 1) % 4, heading, (heading - 1) % 4)
-        turned = next(turn for turn in turns if left[turn][at])
-        if turned != heading:
+        turn = 1 if left[(heading + 1) & 3][at] else 0 if left[heading][at] else -1
+        if turn:
+            heading = (heading + turn) & 3
+            turns += turn
             corners.append(at)
-        heading = turned
         left[heading][at] = 0
         if at == start and heading == _RIGHT:
-            return corners
+            return corners, turns < 0
 
 
-class _Merged:
-    """Outer rings, to which holes are joined one after the other, leftmost first."""
-
-    def __init__(self, rings: list[Ring]) -> None:
-        self.rings = rings
-        self._uprights = [_uprights(ring) for ring in rings]
-
-    def join(self, hole: Ring) -> None:
-        """Cut a slit from the left upper corner of a hole to the outline on its left."""
-        first = np.lexsort((hole[:, 1], hole[:, 0]))[0]
-        x, y = hole[first]
-        nearest = [_nearest(uprights, x, y) for uprights in self._uprights]
-        index = max(range(len(nearest)), key=lambda i: nearest[i][0])
-        hit, after = nearest[index]
-        slit = np.array([[hit, y]])
-        loop = np.roll(hole, -first, axis=0)
-        ring = self.rings[index]
-        parts = [ring[: after + 1], slit, loop, loop[:1], slit, ring[after + 1 :]]
-        self.rings[index] = np.concatenate(parts)
-        self._uprights[index] = _uprights(self.rings[index])
-
-
-def _uprights(ring: Ring) -> NDArray[np.int64]:
-    """Vertical sides as (x, top, bottom, place of their first corner)."""
-    following = np.roll(ring, -1, axis=0)
-    places = np.flatnonzero(ring[:, 0] == following[:, 0])
-    ends = np.stack([ring[places, 1], following[places, 1]])
-    return np.stack([ring[places, 0], ends.min(axis=0), ends.max(axis=0), places], axis=1)
+def _joined(outer: list[Ring], holes: list[Ring], inside: Bool[np.ndarray, "H W"]) -> list[Ring]:
+    """Cut a slit from the first corner of every hole to the outline on its left; return outer."""
+    rings = [*outer, *holes]
+    x, y = np.array([ring[0] for ring in holes]).T
+    # 1. where the pixels left of the corner end: all of the region up to there
+    columns = np.where(inside, -1, np.arange(inside.shape[1]))
+    hits = np.maximum.accumulate(columns, axis=1)[y, x - 1] + 1
+    # 2. which side, of which ring, is met there: no two sides share x and row
+    sides = np.concatenate([_left_sides(number, ring) for number, ring in enumerate(rings)])
+    row = inside.shape[0] + 1
+    keys = sides[:, 0] * row + sides[:, 1]
+    order = np.argsort(keys)
+    met = sides[order[np.searchsorted(keys[order], hits * row + y, side="right") - 1]]
+    slits: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
+    for hole, (_, _, ring, place) in enumerate(met.tolist()):
+        slits[ring].append((place, -int(y[hole]), int(hits[hole]), len(outer) + hole))
+    # 3. rightmost holes first: what hangs on a hole lies to its right
+    for number in [*(np.argsort(-x, kind="stable") + len(outer)).tolist(), *range(len(outer))]:
+        if number in slits:
+            rings[number] = _with_loops(rings[number], sorted(slits[number]), rings)
+    return rings[: len(outer)]
 
 
-def _nearest(uprights: NDArray[np.int64], x: int, y: int) -> tuple[int, int]:
-    """The x and the place of the nearest side left of the pixels at x in row y; x -1: none."""
-    left, top, bottom, places = uprights.T
-    seen = np.flatnonzero((left < x) & (top <= y) & (bottom > y))
-    if not seen.size:
-        return -1, 0
-    best = seen[left[seen].argmax()]
-    return int(left[best]), int(places[best])
+def _left_sides(number: int, ring: Ring) -> NDArray[np.int64]:
+    """Sides with the region on their right as (x, top, ring, place of their first corner)."""
+    following = np.concatenate([ring[1:], ring[:1]])
+    places = np.flatnonzero(following[:, 1] < ring[:, 1])
+    numbers = np.full(len(places), number)
+    return np.stack([ring[places, 0], following[places, 1], numbers, places], axis=1)
+
+
+def _with_loops(ring: Ring, slits: list[tuple[int, int, int, int]], rings: list[Ring]) -> Ring:
+    """Insert, behind their places, the way along a slit to a hole, around it and back."""
+    parts, done = [], 0
+    for place, upwards, x, hole in slits:
+        loop, end = rings[hole], np.array([[x, -upwards]])
+        parts += [ring[done : place + 1], end, loop, loop[:1], end]
+        done = place + 1
+    return np.concatenate([*parts, ring[done:]])
+
+
+def _from_corner(ring: Ring) -> Ring:
+    """Begin with the upper one of the leftmost corners."""
+    first = np.lexsort((ring[:, 1], ring[:, 0]))[0]
+    return np.concatenate([ring[first:], ring[:first]])
 
 
 def _simplified(ring: Ring, tolerance: float) -> Ring:
     """Leave corners out; the ends of slits stay, so that slits stay closed."""
-    if not tolerance:
-        return ring
-    _, where, counts = np.unique(ring, axis=0, return_inverse=True, return_counts=True)
+    keys = ring[:, 0] << 32 | ring[:, 1]
+    _, where, counts = np.unique(keys, return_inverse=True, return_counts=True)
     kept = np.flatnonzero(counts[where] > 1)
     start = kept[0] if len(kept) else 0
-    ring = np.roll(ring, -start, axis=0)
+    ring = np.concatenate([ring[start:], ring[:start]])
     ends = [*(kept[1:] - start).tolist(), len(ring)]
     closed = np.concatenate([ring, ring[:1]]).astype(np.int32)
     parts = []
@@ -131,12 +143,3 @@ def _simplified(ring: Ring, tolerance: float) -> Ring:
         for half in halves:
             parts.append(cv2.approxPolyDP(half[:, None], tolerance, closed=False)[:-1, 0])
     return np.concatenate(parts).astype(np.int64)
-
-
-def _area(ring: Ring) -> float:
-    x, y = ring.T
-    return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
-
-
-def _leftmost(ring: Ring) -> int:
-    return int(ring[:, 0].min())
