@@ -19,7 +19,7 @@ from gleclip_cli.progress import Progress
 FORMAT_VERSION = 1
 _KEYED = ("format", "stage", "config", "weights", "inputs")
 _LEARNING = ("train_cam", "train_seg")
-"""Stages of which every image decides the output. Of the others, a limit only ends the list."""
+"""Stages that a raised limit does not extend but start anew."""
 
 
 def stage_settings(
@@ -31,7 +31,7 @@ def stage_settings(
 ) -> dict[str, Any]:
     """Settings of a stage output; `key` hashes everything in `_KEYED`, `digests` only informs.
 
-    An output that a limit has cut short has the key of the whole, so that it can be extended.
+    What a limit has cut short has the key of the whole: it can be extended, with all that follows.
     """
     settings: dict[str, Any] = {
         "format": FORMAT_VERSION,
@@ -47,7 +47,7 @@ def stage_settings(
 
 def _key(settings: Mapping[str, Any]) -> str:
     keyed = {field: settings[field] for field in _KEYED}
-    if settings["stage"] not in _LEARNING and "limit" in settings["config"]:
+    if "limit" in settings["config"]:
         keyed["config"] = {**settings["config"], "limit": None}
     return hashlib.sha256(json.dumps(keyed, sort_keys=True).encode()).hexdigest()
 
@@ -124,11 +124,13 @@ def check_folder(
 def _fits(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether output of the settings `old` can be kept, and extended if a limit has been raised.
 
-    A lower limit does not fit: finished items would have to go.
+    A lower limit does not fit: finished items would have to go. Nor does a higher one fit a
+    training, unless that has to start anew in any case, because its input has changed.
     """
     before, after = _limit(old), _limit(new)
-    lowered = after is not None and (before is None or after < before)
-    return old.get("key") == new["key"] and not lowered
+    raised = before is not None and (after is None or after > before)
+    anew = new["stage"] not in _LEARNING or old.get("digests") != new["digests"]
+    return old.get("key") == new["key"] and (before == after or (raised and anew))
 
 
 def _has_moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

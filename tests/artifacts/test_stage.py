@@ -449,11 +449,12 @@ def test_a_working_shard_protects_the_folder(toy: Any) -> None:
         nested(shard=(1, 2))
 
 
-def train(run: RunDir, *, inputs: Any = (), **execution: Any) -> tuple[bool, Path]:
+def train(
+    run: RunDir, *, inputs: Any = (), limit: int | None = None, **execution: Any
+) -> tuple[bool, Path]:
     """A stage without items: whether it was finished, and its folder."""
-    with open_stage(
-        run, "train_seg", {}, name="seg", inputs=inputs, execution=Execution(**execution)
-    ) as stage:
+    config, how = {"limit": limit}, Execution(**execution)
+    with open_stage(run, "train_seg", config, name="seg", inputs=inputs, execution=how) as stage:
         finished = stage.finished
         if not finished and not stage.dry_run:
             (stage.folder / "checkpoint").write_text("weights")
@@ -544,6 +545,19 @@ def test_fault_57_a_stage_without_items_starts_again_when_its_input_changes(toy:
     assert not (folder / "state").exists()
     warnings = load_manifest(toy.run, "train_seg", "seg").data["warnings"]
     assert warnings == [f"The input of {folder} has changed: made again from the start."]
+
+
+def test_a_training_on_more_images_replaces_one_only_if_its_input_has_grown(toy: Any) -> None:
+    first = toy(toy.ids[:3])
+    train(toy.run, inputs=[first], limit=3)
+    assert train(toy.run, inputs=[first], limit=3)[0]
+    with pytest.raises(OtherSettings, match=r"other settings: limit 3 -> null\."):
+        train(toy.run, inputs=[first])
+    grown = toy()
+    assert not train(toy.run, inputs=[grown], dry_run=True)[0]
+    assert not train(toy.run, inputs=[grown])[0]
+    with pytest.raises(OtherSettings, match=r"other settings: limit null -> 3\."):
+        train(toy.run, inputs=[first], limit=3)
 
 
 def test_without_fingerprints_every_item_follows_the_input(toy: Any, tmp_path: Path) -> None:
