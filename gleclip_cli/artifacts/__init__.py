@@ -22,6 +22,7 @@
                                            `ImageCounts`: per_image.csv, a row per image (truth:
                                            CRC-32 of the true mask), and per_class.csv, a row per
                                            class of an image; pred_masks/<id>.png like pseudo masks
+      report.html                          the page that `report` writes; read by people alone
       cache/texts/<key>.safetensors        `texts` (k, e): L2-normalised embeddings; key: SHA-256 of
                                            what they were made from; its own SHA-256 in the header
 
