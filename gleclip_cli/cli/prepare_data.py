@@ -52,10 +52,11 @@ def prepare_data(
 
         settings = Settings.of_stage(context, report)
         wanted = settings.config("prepare-data")
-        if download and not dry_run:
+        if download:
             from gleclip_cli.tools.fetch import fetch
 
-            fetch(wanted, progress=report)
+            if not fetch(wanted, dry_run=dry_run, progress=report):
+                return
         report.done(
             stage(
                 settings.run,

@@ -55,8 +55,7 @@ def download(name: str, target: Path, *, progress: Progress = SILENT) -> Path:
         BadInput: an archive differs from its checksum or size (it is deleted), or is hostile.
         EnvironmentFault: no connection, too little room, or a folder that cannot be written.
     """
-    archives = _archives(name)
-    missing = [archive for archive in archives if not (target / archive.folder).exists()]
+    archives, missing = _archives(name), missing_archives(name, target)
     for archive in archives:
         if archive not in missing:
             progress.say(f"{printable(target / archive.folder)} is there already.")
@@ -69,6 +68,15 @@ def download(name: str, target: Path, *, progress: Progress = SILENT) -> Path:
         finally:
             lock.release()
     return target
+
+
+def missing_archives(name: str, target: Path) -> list[Archive]:
+    """Return what of the data set `name` is not unpacked below `target`.
+
+    Raises:
+        UsageError: no such data set.
+    """
+    return [archive for archive in _archives(name) if not (target / archive.folder).exists()]
 
 
 def _archives(name: str) -> list[Archive]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gleclip_cli.config import PrepareDataConfig
-from gleclip_cli.datasets.download import download
+from gleclip_cli.datasets.download import download, missing_archives
 from gleclip_cli.errors import UsageError
 from gleclip_cli.progress import SILENT, Progress
 
@@ -11,8 +11,10 @@ ARCHIVES = {"voc": ("voc", "sbd"), "coco": ("coco",)}
 """Data set -> what it needs: VOC's trainaug has its masks from SBD."""
 
 
-def fetch(config: PrepareDataConfig, *, progress: Progress = SILENT) -> None:
-    """Fetch, compare and unpack what is not there yet.
+def fetch(config: PrepareDataConfig, *, dry_run: bool = False, progress: Progress = SILENT) -> bool:
+    """Fetch, compare and unpack what is not there yet; return whether the data set is there.
+
+    With `dry_run` it is only told what would be fetched.
 
     Raises:
         UsageError: the data set has no official archives.
@@ -22,5 +24,12 @@ def fetch(config: PrepareDataConfig, *, progress: Progress = SILENT) -> None:
     if config.dataset not in ARCHIVES:
         known = " or ".join(ARCHIVES)
         raise UsageError(f"{config.dataset} cannot be downloaded.", f"Use --dataset {known}.")
-    for name in ARCHIVES[config.dataset]:
-        download(name, Path(config.data).expanduser(), progress=progress)
+    target = Path(config.data).expanduser()
+    if not dry_run:
+        for name in ARCHIVES[config.dataset]:
+            download(name, target, progress=progress)
+        return True
+    missing = [file for name in ARCHIVES[config.dataset] for file in missing_archives(name, target)]
+    for file in missing:
+        progress.say(f"{file.url} would be fetched: {file.size / 1e6:,.0f} MB.")
+    return not missing
