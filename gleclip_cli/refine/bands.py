@@ -15,7 +15,7 @@ from torch.nn import functional
 MAX_PIXELS = 2**21
 """What is not worth doing on every pixel of a larger picture is done on that many."""
 
-_VALUES_AT_ONCE = 2**24  # 64 MB
+_VALUES_AT_ONCE = 2**23  # 32 MB
 
 
 def bounded(height: int, width: int, most: int = MAX_PIXELS) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
@@ -53,7 +54,7 @@ def predict_bands(
         BadInput: the network's output is not finite.
     """
     height, width = image.shape[:2]
-    picture = torch.tensor(image).permute(2, 0, 1)
+    picture = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1)
     strips = [_Strip(network, picture, scale, views, turned) for scale in views.scales]
     for rows in bands(height, width, network.num_classes):
         total = strips[0].rows(rows, height, width)
@@ -64,7 +65,7 @@ def predict_bands(
                 "The network's scores are not finite.",
                 "Train it again with a lower --learning-rate.",
             )
-        yield rows, total / len(strips)
+        yield rows, total.div_(len(strips))
 
 
 def predict_logits(
@@ -120,7 +121,7 @@ class _Strip:
             _times(starts, window, side, self._device)
             for starts, side in ((self._tops, height), (self._lefts, width))
         )
-        self._next, self._first = 0, 0
+        self._next, self._first, self._held = 0, 0, 0
         self._sum = torch.zeros(network.num_classes, 0, width, device=self._device)
 
     def rows(self, wanted: slice, height: int, width: int) -> Float[Tensor, "c r W"]:
@@ -135,8 +136,12 @@ class _Strip:
 
     def _own(self, rows: slice) -> Float[Tensor, "c r w"]:
         """Return rows of this scale's own logits."""
-        self._sum = self._sum[:, rows.start - self._first :]
-        self._first = rows.start
+        self._drop(rows.start)
+        room = min(self._size[0] - rows.start, rows.stop - rows.start + self._window)
+        if room > self._sum.shape[1]:  # for the first rows; a few more for some of the others
+            grown = self._sum.new_zeros(len(self._sum), room, self._size[1])
+            grown[:, : self._held] = self._sum[:, : self._held]
+            self._sum = grown
         while self._next < len(self._tops) and self._tops[self._next] < rows.stop:
             self._advance()
         times = self._seen_rows[rows, None] * self._seen_columns
@@ -146,15 +151,22 @@ class _Strip:
         """Add the next row of windows."""
         top = self._tops[self._next]
         bottom = min(top + self._window, self._size[0])
-        fresh = self._sum.new_zeros(len(self._sum), bottom - self._first, self._size[1])
-        fresh[:, : self._sum.shape[1]] = self._sum
-        self._sum = fresh
+        place = slice(top - self._first, bottom - self._first)
         for left in self._lefts:
             right = left + self._window
             part = self._picture[None, :, top:bottom, left:right].to(self._device).float() / 255
             logits = _mirrored_mean(self._network, part, flip=self._flip, turned=self._turned)
-            self._sum[:, top - self._first :, left:right] += logits[0]
+            self._sum[:, place, left:right] += logits[0]
         self._next += 1
+        self._held = place.stop
+
+    def _drop(self, first: int) -> None:
+        """Forget the rows above `first`."""
+        gone, left = first - self._first, max(0, self._held - (first - self._first))
+        for logits in self._sum if gone else ():  # one by one: no second copy of them all
+            logits[:left] = logits[gone : gone + left].clone()
+            logits[left:] = 0
+        self._first, self._held = first, left
 
 
 def _times(starts: list[int], window: int, length: int, device: torch.device) -> Tensor:
