@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.labels import Labels
-from gleclip_cli.artifacts.maps import load_cam, load_label_image, save_label_image
+from gleclip_cli.artifacts.maps import save_label_image
 from gleclip_cli.artifacts.per_image import (
     CLASS_TABLE,
     IMAGE_TABLE,
@@ -22,10 +23,10 @@ from gleclip_cli.config import EVALUATE_WHAT, TRAIN, EvaluateConfig, Execution
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import UsageError
 from gleclip_cli.metrics.bootstrap import bootstrap
-from gleclip_cli.metrics.confusion import Counts
 from gleclip_cli.metrics.mix_ups import mix_ups
 from gleclip_cli.metrics.scope import Scope, find_scope, made_for
-from gleclip_cli.metrics.sweep import BackgroundSweep, Peaks, levels_of, peaks_of, sweep_of_train
+from gleclip_cli.metrics.sources import Levels, Sources
+from gleclip_cli.metrics.sweep import BackgroundSweep, sweep_of_train
 from gleclip_cli.metrics.tally import Counted, Tally, count_image
 from gleclip_cli.parallel.batches import helpers, prefetched
 from gleclip_cli.progress import SILENT, Progress
@@ -35,7 +36,6 @@ Labeller = Callable[[Any], Labels]
 _RESAMPLES = 1000
 
 _Done = TypeVar("_Done")
-_Levels = tuple[NDArray[np.int64], Counts]
 _Chosen = tuple[dict[str, Any], list[str]]
 
 
@@ -144,6 +144,10 @@ class _Evaluation:
         return len(self.vocabulary.class_names)
 
     @property
+    def sources(self) -> Sources:
+        return Sources(self.run, self.data, self.config, self.made_for, self.num_classes)
+
+    @property
     def labels_used(self) -> bool:
         """Whether image-level labels have chosen the classes of what is scored."""
         if self.config.what not in EVALUATE_WHAT:
@@ -182,7 +186,7 @@ class _Evaluation:
             if config.what == "cam":
                 chosen, image_ids = self._score_maps(stage, add)
             elif self.keeps_predictions or config.what == "pseudo":
-                image_ids = self._each(stage, image_ids, self._count_masks, add, "score")
+                image_ids = self._each(stage, image_ids, self.sources.counted, add, "score")
             else:
                 image_ids = self._score_network(stage, add)
             tally.require_pixels()
@@ -210,43 +214,31 @@ class _Evaluation:
     def _score_maps(self, stage: Stage, add: Callable[[Counted], None]) -> _Chosen:
         """Score maps; return the background threshold with its origin, and the scored images.
 
-        A threshold that is known needs one pass, one that is chosen here another.
+        A threshold that is known needs one pass over the maps, one that is chosen here another.
         """
-        config, image_ids = self.config, self.scope.scored
-        sweep, origin = BackgroundSweep(self.num_classes), "given"
-
-        def sweep_one(image_id: str) -> _Levels:
-            gt_mask, peaks = self._gt_mask(image_id), self._peaks(image_id)
-            return peaks.class_ids, levels_of(gt_mask, peaks, self.num_classes, name=image_id)
-
-        threshold = config.bg_threshold
+        config, image_ids, sources = self.config, self.scope.scored, self.sources
+        chosen, sweep = BackgroundSweep(self.num_classes), BackgroundSweep(self.num_classes)
+        threshold, origin = config.bg_threshold, "given"
         if threshold is None and self.train_sweep is not None:
-            threshold = load_scores(self.train_sweep.path.parent).extra["threshold"]
+            threshold = float(load_scores(self.train_sweep.path.parent).extra["threshold"])
             origin = TRAIN
-        known = threshold is not None
         if threshold is None:
-            image_ids = self._each(stage, image_ids, sweep_one, lambda o: sweep.add(*o), "sweep")
-            threshold, origin = sweep.result().threshold, config.split
-        background = float(threshold)
+            image_ids = self._each(
+                stage, image_ids, sources.levels, lambda one: chosen.add(*one), "sweep"
+            )
+            threshold, origin = chosen.result().threshold, config.split
 
-        def count_one(image_id: str) -> tuple[Counted, _Levels | None]:
-            gt_mask, peaks = self._gt_mask(image_id), self._peaks(image_id)
-            labels = peaks.labels(background, self.num_classes)
-            levels = levels_of(gt_mask, peaks, self.num_classes, name=image_id) if known else None
-            counted = count_image(image_id, gt_mask, labels, self.num_classes)
-            return counted, None if levels is None else (peaks.class_ids, levels)
-
-        def take(one: tuple[Counted, _Levels | None]) -> None:
+        def take(one: tuple[Counted, Levels]) -> None:
             add(one[0])
-            if one[1] is not None:
-                sweep.add(*one[1])
+            sweep.add(*one[1])
 
-        image_ids = self._each(stage, image_ids, count_one, take, "score")
+        count = partial(sources.counted_at, threshold=threshold)
+        image_ids = self._each(stage, image_ids, count, take, "score")
         self.progress.say(f"Background threshold {threshold}: {self._origin(origin)}.")
         result = sweep.result()
         curves = {**result.curves(), "best": result.threshold}
-        chosen = {"threshold": threshold, "threshold_chosen_on": origin, "sweep": curves}
-        return chosen, image_ids
+        facts = {"threshold": threshold, "threshold_chosen_on": origin, "sweep": curves}
+        return facts, image_ids
 
     def _origin(self, chosen_on: str) -> str:
         if chosen_on in ("given", TRAIN):
@@ -258,7 +250,7 @@ class _Evaluation:
         label = self._network(stage)
 
         def load(image_id: str) -> tuple[str, Labels, NDArray[np.uint8]]:
-            return image_id, self._gt_mask(image_id), self._load_image(image_id)
+            return image_id, self.sources.gt_mask(image_id), self.sources.image(image_id)
 
         def take(one: tuple[str, Labels, NDArray[np.uint8]]) -> None:
             image_id, gt_mask, image = one
@@ -272,7 +264,7 @@ class _Evaluation:
         config = self.config
         if todo:
             label = self._network(stage)
-            images = prefetched(todo, self._load_image, workers=self.execution.workers)
+            images = prefetched(todo, self.sources.image, workers=self.execution.workers)
             for image_id, image in self.progress.each(images, total=len(todo), label="predict"):
                 path = self.run.pred_mask(config.what, config.split, image_id)
                 with stage.item(image_id, self.data.record(config.split, image_id).image):
@@ -298,29 +290,6 @@ class _Evaluation:
                 take(result())
                 good.append(image_id)
         return good
-
-    def _count_masks(self, image_id: str) -> Counted:
-        what, split = self.config.what, self.config.split
-        pseudo = what == "pseudo"
-        path = (
-            self.run.pseudo_mask(self.made_for, image_id)
-            if pseudo
-            else self.run.pred_mask(what, split, image_id)
-        )
-        pred_mask = load_label_image(path, self.num_classes)
-        return count_image(image_id, self._gt_mask(image_id), pred_mask, self.num_classes)
-
-    def _gt_mask(self, image_id: str) -> Labels:
-        mask = self.data.record(self.config.split, image_id).mask
-        assert mask is not None  # only images with one are scored
-        return load_label_image(mask, self.num_classes)
-
-    def _peaks(self, image_id: str) -> Peaks:
-        cam = load_cam(self.run.cam(self.made_for, image_id))
-        return peaks_of(cam.each_enlarged(), cam.class_ids, cam.size)
-
-    def _load_image(self, image_id: str) -> NDArray[np.uint8]:
-        return self.data.load_image(self.config.split, image_id)
 
     def _network(self, stage: Stage) -> Labeller:
         # Only here: torch, open_clip and torchvision take seconds to start.
