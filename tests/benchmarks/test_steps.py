@@ -7,7 +7,8 @@ scenes with a trained GLE-CLIP, which else is trained as the preset does; `GLECL
 (gleclip-steps where temporary files live) keeps what is made.
 
 A seed is maps by the best constant background of these images, as `evaluate` scores them. Every
-chain is tried with the backgrounds below; what stands in the table is the mIoU of its masks.
+chain is tried with several backgrounds; what stands in the table is the mIoU of its masks. What caa
+and walk make of the maps serves all chains that go on from there.
 """
 
 import os
@@ -19,11 +20,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gleclip_cli.artifacts.json_files import write_json
-from gleclip_cli.artifacts.maps import load_label_image
+from gleclip_cli.artifacts.maps import load_cam, load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.stage import load_manifest
 from gleclip_cli.artifacts.tables import load_prepared, load_scores
+from gleclip_cli.cam.refiner import Refiner
+from gleclip_cli.cam.spread import Spreader, source_of_maps
 from gleclip_cli.config import (
     EvaluateConfig,
     Execution,
@@ -35,10 +40,10 @@ from gleclip_cli.config import (
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.presets import PRESETS
+from gleclip_cli.refine.pseudo_mask import pseudo_mask
 from gleclip_cli.stages.evaluate import evaluate
 from gleclip_cli.stages.gen_cam import gen_cam
 from gleclip_cli.stages.prepare_data import prepare_data
-from gleclip_cli.stages.refine import refine
 from gleclip_cli.stages.train_cam import train_cam
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(0)]
@@ -47,6 +52,7 @@ IMAGES = int(os.environ.get("GLECLIP_BENCH_IMAGES", "100"))
 FOLDER = Path(os.environ.get("GLECLIP_BENCH_DIR", Path(tempfile.gettempdir()) / "gleclip-steps"))
 TRAINED = os.environ.get("GLECLIP_BENCH_RUN")
 REDONE = Execution(overwrite=True)
+CPU = torch.device("cpu")
 
 PLAIN = "clip-es, no CAA"
 MAPS = {
@@ -54,21 +60,20 @@ MAPS = {
     "clip-es": GenCamConfig(method="clip-es"),
     PLAIN: GenCamConfig(method="clip-es", caa=False),
 }
-CHAINS: dict[str, dict[str, Any]] = {
-    "no step": {"steps": ()},
+ON_MAPS: dict[str, dict[str, Any]] = {
+    "": {},
     "caa": {"steps": ("caa",)},
-    "par": {"steps": ("par",)},
-    "crf": {"steps": ("crf",)},
-    "par,crf": {"steps": ("par", "crf")},
-    "caa,crf": {"steps": ("caa", "crf")},
     "walk": {"steps": ("walk",), "affinity": "both"},
-    "walk,par": {"steps": ("walk", "par"), "affinity": "both"},
-    "walk,crf": {"steps": ("walk", "crf"), "affinity": "both"},
-    "caa,walk,crf": {"steps": ("caa", "walk", "crf"), "affinity": "both"},
+    "walk 64": {"steps": ("walk",), "affinity": "both", "walk_steps": 64},
+    "caa,walk": {"steps": ("caa", "walk"), "affinity": "both"},
 }
-POWERS = (1.0, 2.0, 4.0)
+ON_PIXELS = ((), ("par",), ("crf",), ("par", "crf"))
+POWERS = (1.0, 2.0, 4.0, 6.0)
 BELOW_SEED = (0.0, 0.1)
 """Constant backgrounds, by how much they lie below the best one of the seed."""
+
+Rows = dict[str, dict[str, float]]
+"""Chain -> background -> mIoU in percent."""
 
 
 @cache
@@ -94,41 +99,66 @@ def seed_of(maps: str) -> tuple[float, float]:
     return 100 * scores.miou, float(scores.extra["threshold"])
 
 
-def masks_miou(maps: str, config: RefineConfig) -> float:
-    """Return the mIoU of the pseudo masks of the first images."""
-    run = run_of(maps)
-    refine(run, replace(config, limit=IMAGES), execution=REDONE)
-    data = load_prepared(run)
-    num_classes = len(load_vocabulary(data.vocabulary).class_names)
-    confusion = np.zeros((num_classes, num_classes + 1), np.int64)
-    for image_id in data.image_ids("train")[:IMAGES]:
-        mask = data.record("train", image_id).mask
-        assert mask is not None
-        made = load_label_image(run.pseudo_mask("train", image_id))
-        confusion += confusion_of(load_label_image(mask), made, num_classes)
-    return 100 * float(summarise(confusion).miou)
+def spreaders(maps: str, run: RunDir) -> dict[str, Spreader | None]:
+    """Return what moves maps on their grid, by name; CAA is for maps made without it."""
+    cams, training = load_manifest(run, "gen_cam", "train"), load_manifest(run, "train_cam")
+    found: dict[str, Spreader | None] = {}
+    for name, settings in ON_MAPS.items():
+        config = RefineConfig(**{"steps": (), **settings})
+        if "caa" in config.steps and maps != PLAIN:
+            continue
+        source = None
+        if config.needs_model:
+            followed = training if config.follows_training else None
+            source = source_of_maps(run, config, cams, followed)
+        found[name] = source and Spreader(source, config, CPU)
+    return found
 
 
 @cache
-def table(maps: str) -> dict[str, dict[str, float]]:
-    """Print and return chain -> background -> mIoU; the seed stands under "seed"."""
+def table(maps: str) -> Rows:
+    """Print and return the mIoU of every chain; the seed stands under "seed"."""
     seed, threshold = seed_of(maps)
     constants = [round(threshold - below, 2) for below in BELOW_SEED if threshold > below]
-    backgrounds = {f"power {power:g}": {"bg_power": power} for power in POWERS}
+    backgrounds: dict[str, dict[str, float]] = {f"power {p:g}": {"bg_power": p} for p in POWERS}
     backgrounds |= {f"constant {c:g}": {"bg_threshold": c} for c in constants}
+    counts = count_chains(maps, backgrounds)
     rows = {"seed": {f"constant {threshold:g}": seed}}
-    print(f"\n{maps}, {IMAGES} scenes of train: seed {seed:.2f} at {threshold:g}", flush=True)
-    print(f"{'':14}", *(f"{name:>13}" for name in backgrounds), flush=True)
-    for chain, settings in CHAINS.items():
-        if "caa" in settings["steps"] and maps != PLAIN:  # the others were made with it
-            continue
-        rows[chain] = {
-            name: masks_miou(maps, RefineConfig(**settings, **background))
-            for name, background in backgrounds.items()
-        }
-        print(f"{chain:14}", *(f"{miou:13.2f}" for miou in rows[chain].values()), flush=True)
+    print(f"\n{maps}, {IMAGES} scenes of train: seed {seed:.2f} at {threshold:g}")
+    print(f"{'':16}", *(f"{name:>13}" for name in backgrounds))
+    for chain, by_background in counts.items():
+        rows[chain] = {n: 100 * float(summarise(c).miou) for n, c in by_background.items()}
+        print(f"{chain:16}", *(f"{miou:13.2f}" for miou in rows[chain].values()), flush=True)
     write_json(FOLDER / f"steps-{maps.replace(', ', '-')}.json", rows)
     return rows
+
+
+def count_chains(
+    maps: str, backgrounds: dict[str, dict[str, float]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return chain -> background -> confusion matrix."""
+    run = run_of(maps)
+    data, moves = load_prepared(run), spreaders(maps, run)
+    num_classes = len(load_vocabulary(data.vocabulary).class_names)
+    refiners = {
+        (steps, name): Refiner(RefineConfig(steps=steps, **settings), CPU)
+        for steps in ON_PIXELS
+        for name, settings in backgrounds.items()
+    }
+    empty = np.zeros((num_classes, num_classes + 1), np.int64)
+    counts: dict[str, dict[str, np.ndarray]] = {}
+    for image_id in data.image_ids("train")[:IMAGES]:
+        image, mask = data.load_image("train", image_id), data.record("train", image_id).mask
+        assert mask is not None
+        gt_mask, cam = load_label_image(mask), load_cam(run.cam("train", image_id))
+        for on_maps, move in moves.items():
+            moved = replace(cam, scores=move(cam.scores, image)) if move else cam
+            for (steps, background), refiner in refiners.items():
+                places, _ = pseudo_mask(refiner(moved, image))
+                own = confusion_of(gt_mask, cam.labels(places, num_classes), num_classes)
+                row = counts.setdefault(",".join((on_maps, *steps)).strip(",") or "no step", {})
+                row[background] = row.get(background, empty) + own
+    return counts
 
 
 def gain(maps: str) -> float:
