@@ -111,7 +111,8 @@ def heat_map(
     wide, high = len(columns) * cell, len(rows) * cell
     parts.append(tag("rect", class_="box", x=margin, y=margin, width=wide, height=high))
     box = f"0 0 {number(margin + wide + 4)} {number(margin + high + 4)}"
-    widths = f"min-width:{round(0.8 * (margin + wide))}px;max-width:{round(margin + wide)}px"
+    full = round(margin + wide + 4)
+    widths = f"width:{full}px;max-width:max(100%,{round(0.8 * full)}px)"
     title = tag("title", label)
     return tag("svg", title, *parts, class_="heat", viewBox=box, role="img", style=widths)
 

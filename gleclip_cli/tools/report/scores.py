@@ -59,6 +59,8 @@ def read_evaluations(outputs: list[Output]) -> tuple[list[Evaluation], list[str]
             found.append(_read(output))
         except BadInput as error:
             faults.append(error.cause)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            faults.append(f"{output.title} is damaged: {error!r}.")
     order = {"seg": 0}  # the default network first, then by name
     found.sort(key=lambda e: (e.kind, order.get(e.what, 1), e.what, e.split != TRAIN, e.split))
     return found, faults

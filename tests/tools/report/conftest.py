@@ -69,6 +69,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send one command and return its result."""
@@ -97,8 +98,9 @@ class Browser:
     def open(self, path: Path) -> None:
         """Load a file and wait until it is complete."""
         self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
-        while not self.told("Page.loadEventFired"):
+        loader = self.call("Page.navigate", url=path.as_uri())["loaderId"]
+        done = {"name": "load", "loaderId": loader}.items()
+        while not any(done <= told.items() for told in self.told("Page.lifecycleEvent")):
             self.events.append(self._receive())
         self.settle()
 

@@ -173,6 +173,9 @@ def test_what_is_damaged_is_named_and_the_rest_shown(whole: Any) -> None:
     image_id = 'b&c "d"'
     whole.run.pseudo_mask("train", image_id).write_bytes(b"no picture")
     (whole.run.evaluation("cam", "train") / "scores.json").write_text("{")
+    (whole.run.evaluation("pseudo", "train") / "scores.json").write_text(
+        '{"miou": 1, "per_class_iou": {}, "images": 1, "per_class_interval": 3}'
+    )
     (whole.run.output("train_seg", "seg") / "manifest.json").write_text("[]")
     (whole.run.output("gen_cam", "train") / "manifest.json").unlink()
     whole.records["val"][image_id].image.write_bytes(b"")
