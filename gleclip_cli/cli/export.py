@@ -33,7 +33,7 @@ def export(
         ),
     ] = DEFAULTS.what,
     split: Annotated[
-        str, typer.Option(metavar="NAME", help="Image list: train; for a network val.")
+        str, typer.Option(metavar="NAME", help="Image list: train, of a network val, or test.")
     ] = "",
     polygons: Annotated[
         bool, typer.Option("--polygons", help="coco: polygons in place of run lengths.")

@@ -21,9 +21,9 @@ class ExportConfig:
     """What is exported, and how.
 
     `what` is `pseudo`, `cam`, or the name of a network: its predictions, or itself as `onnx` and
-    `hub`. `split`: train, for a network val, unless named. `simplify`: pixels by which the outline
-    of a polygon may be moved. `ignore_band`: pixels on both sides of a boundary that are ignored.
-    `images`: address below which Label Studio finds the pictures.
+    `hub`. `split`: train, for a network val, for voc-test test, unless named. `simplify`: pixels
+    by which the outline of a polygon may be moved. `ignore_band`: pixels on both sides of a
+    boundary that are ignored. `images`: address below which Label Studio finds the pictures.
     """
 
     format: str
@@ -40,7 +40,7 @@ class ExportConfig:
         choice("--format", self.format, EXPORT_FORMATS)
         if not self.split:
             split = TRAIN if self.what in EVALUATE_WHAT else "val"
-            object.__setattr__(self, "split", split)
+            object.__setattr__(self, "split", "test" if self.format == "voc-test" else split)
         maps = " or ".join(MAP_FORMATS)
         fits = {
             "cam": (self.format in MAP_FORMATS, f"Maps are exported as {maps}."),

@@ -33,3 +33,4 @@ def test_the_split_follows_what_is_exported() -> None:
     assert ExportConfig(format="png").split == "train"
     assert ExportConfig(format="png", what="seg").split == "val"
     assert ExportConfig(format="png", what="seg", split="test").split == "test"
+    assert ExportConfig(format="voc-test", what="seg").split == "test"

@@ -85,6 +85,16 @@ def test_what_is_no_archive_of_masks_is_refused(
         read_cvat(tmp_path / "empty.zip", vocabulary)
 
 
+def test_fault_75_a_member_that_unpacks_to_too_much_is_refused(
+    masks: list[Masked], vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cvat(tmp_path / "out.zip", masks, vocabulary, band=False)
+    stored = read_cvat(tmp_path / "out.zip", vocabulary)
+    monkeypatch.setattr("gleclip_cli.interop.cvat._LARGEST", 50)
+    with pytest.raises(BadInput, match="unpacks to"):
+        stored["b"].draw()
+
+
 def test_fault_74_names_that_lead_out_are_not_written(
     vocabulary: Vocabulary, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.manifest import load_manifest
@@ -15,6 +17,9 @@ from gleclip_cli.errors import MissingInput
 from gleclip_cli.metrics.scope import made_for
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.progress import Progress
+
+if TYPE_CHECKING:
+    from gleclip_cli.seg.labeller import Labeller
 
 _VIEWS = ("scales", "flip", "window", "stride", "crf")
 _NAMED = 5
@@ -104,19 +109,26 @@ def _of_network(
         return Found(
             listed, [], lambda i: load_label_image(path(config.what, config.split, i), classes)
         )
-    # Only here: open_clip and torchvision double the time to start.
-    from gleclip_cli.seg.labeller import load_labeller
-    from gleclip_cli.seg.predict import views_of
-
     progress.say(f"{config.what} labels {config.split}: evaluate has kept no such predictions.")
-    label = load_labeller(
-        run.checkpoint(config.what),
-        pick_device(execution.device, progress),
-        views=views_of(evaluate),
-        crf=evaluate.crf,
-        warn=progress.warn,
-    )
-    return Found(listed, [], lambda i: label(data.load_image(config.split, i)).labels, ready=False)
+
+    @cache
+    def labeller() -> "Labeller":
+        # Only here: open_clip and torchvision double the time to start.
+        from gleclip_cli.seg.labeller import load_labeller
+        from gleclip_cli.seg.predict import views_of
+
+        return load_labeller(
+            run.checkpoint(config.what),
+            pick_device(execution.device, progress),
+            views=views_of(evaluate),
+            crf=evaluate.crf,
+            warn=progress.warn,
+        )
+
+    def load(image_id: str) -> Labels:
+        return labeller()(data.load_image(config.split, image_id)).labels
+
+    return Found(listed, [], load, ready=False)
 
 
 def _kept(
