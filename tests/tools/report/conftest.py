@@ -258,11 +258,11 @@ class Made:
             save_label_image(path, self.guess(class_ids), self.palette)
         return self
 
-    def scores(self, *whats: str) -> "Made":
+    def scores(self, *outputs: str) -> "Made":
         """Score what was made of train."""
         from gleclip_cli.stages.evaluate import evaluate
 
-        for what in whats:
+        for what in outputs:
             evaluate(self.run, EvaluateConfig(what=what, split="train"), execution=QUIET)
         return self
 
