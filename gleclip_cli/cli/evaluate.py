@@ -88,6 +88,10 @@ def evaluate(
         settings = Settings.of_stage(context, report)
         chosen = settings.config("evaluate")
         execution = settings.execution("evaluate")
+        if against:
+            from gleclip_cli.tools.published import beside_published, results_for
+
+            results_for(settings.run, chosen.what, chosen.split)  # refused before the work
         manifest = stage(settings.run, chosen, execution=execution, progress=report)
         report.done(manifest)
         if execution.dry_run or not manifest.path.exists():  # other processes are still at work
@@ -95,7 +99,5 @@ def evaluate(
         scores = load_scores(settings.run.evaluation(chosen.what, chosen.split))
         show_scores(report, scores, details=details)
         if against:
-            from gleclip_cli.tools.published import beside_published
-
             found = beside_published(settings.run, scores, chosen.what, chosen.split)
             show_published(report, found)

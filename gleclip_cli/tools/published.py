@@ -47,15 +47,15 @@ def load_results(dataset: str, split: str, stage: str) -> list[Result]:
     ]
 
 
-def beside_published(run: RunDir, scores: Scores, what: str, split: str) -> Beside:
-    """Return what is published for the data set of a run, and the scores of the run.
+def results_for(run: RunDir, what: str, split: str) -> list[Result]:
+    """Return what is published for the data set of a run, and the stage that made `what`.
 
     Raises:
         UsageError: the data set has classes of its own, or nothing is known of this stage there.
     """
     data = load_prepared(run)
     own_classes = data.vocabulary != data.dataset
-    stage = what if what in EVALUATE_WHAT else "seg"
+    stage = _stage(what)
     results = [] if own_classes else load_results(data.dataset, split, stage)
     if not results:
         whose = "classes of your own" if own_classes else f"{stage} on {data.dataset} {split}"
@@ -63,6 +63,16 @@ def beside_published(run: RunDir, scores: Scores, what: str, split: str) -> Besi
             f"No published results are known for {whose}.",
             "There are some for voc (cam and pseudo on train, networks on val) and coco.",
         )
+    return results
+
+
+def beside_published(run: RunDir, scores: Scores, what: str, split: str) -> Beside:
+    """Return `results_for` a run with its own scores among them."""
+    results, dataset, stage = (
+        results_for(run, what, split),
+        load_prepared(run).dataset,
+        _stage(what),
+    )
     own = Result(
         method="this run",
         stage=stage,
@@ -72,7 +82,7 @@ def beside_published(run: RunDir, scores: Scores, what: str, split: str) -> Besi
         source=str(run.root),
     )
     rows = sorted([*results, own], key=lambda row: -row.miou)
-    expected = _read()["images"].get(data.dataset, {}).get(split)
+    expected = _read()["images"].get(dataset, {}).get(split)
     warnings = []
     if expected != scores.images:
         warnings.append(
@@ -81,7 +91,11 @@ def beside_published(run: RunDir, scores: Scores, what: str, split: str) -> Besi
         )
     if scores.extra.get("threshold_chosen_on") == split != "train":
         warnings.append("The background was chosen on this split itself, which flatters.")
-    return Beside(data.dataset, split, tuple(rows), warnings)
+    return Beside(dataset, split, tuple(rows), warnings)
+
+
+def _stage(what: str) -> str:
+    return what if what in EVALUATE_WHAT else "seg"
 
 
 def _network(run: RunDir, what: str, split: str, scores: Scores) -> str:
