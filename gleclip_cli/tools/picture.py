@@ -145,12 +145,18 @@ class _Source:
 
     def results(self) -> list[str]:
         """Return the names of all columns, in the order of the stages."""
-        maps = self.run.output("gen_cam", self._made_for("gen_cam")).exists()
-        masks = self.run.output("refine", self._made_for("refine")).exists()
-        networks = [folder.name for folder in sorted(self.run.output("train_seg").glob("*"))]
+        maps, masks = self._kept("gen_cam"), self._kept("refine")
+        networks = [folder.name for folder in self.run.outputs("train_seg")]
         known = [(SEED, maps), (STEPS, maps and masks), (PSEUDO, masks)]
         known += [(name, self.run.evaluation(name, self.split).exists()) for name in networks]
         return [name for name, exists in known if exists]
+
+    def _kept(self, stage: str) -> bool:
+        try:
+            made = load_manifest(self.run, stage, self._made_for(stage))
+        except MissingInput:
+            return False
+        return bool(made.data.get("kept", True))
 
     def columns(self, name: str) -> list[_Column]:
         """Return the columns of one name: several for steps, else one."""

@@ -112,6 +112,16 @@ def test_runs_stand_beside_each_other(make_run: Callable[..., RunDir], tmp_path:
     assert not np.array_equal(far, truth)
 
 
+def test_maps_that_were_not_kept_are_no_column(
+    make_run: Callable[..., RunDir], tmp_path: Path
+) -> None:
+    run, path = make_run("run", steps=()), tmp_path / "grid.png"
+    manifest = run.output("gen_cam", "train") / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "kept": False}))
+    picture([run], path, width=CELL, device="cpu")
+    assert np.asarray(Image.open(path)).shape[1] == 3 * (CELL + 8) + 8  # image, masks, truth
+
+
 def test_what_cannot_be_drawn(make_run: Callable[..., RunDir], tmp_path: Path) -> None:
     run, path = make_run("run", steps=()), tmp_path / "grid.png"
     with pytest.raises(UsageError, match="1 titles, 2 runs"):
