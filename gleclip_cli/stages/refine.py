@@ -104,7 +104,8 @@ def _measure(run: RunDir, manifest: Manifest, split: str, progress: Progress) ->
     counted = progress.each(done, total=len(done), label="statistics")
     statistics = measure_masks(run, split, counted, data.labels(split), names)
     write_json(path, {"masks": manifest.digest, **statistics.table()})
-    progress.say(statistics.summary())
+    if done:
+        progress.say(statistics.summary())
 
 
 @contextmanager
