@@ -1,7 +1,9 @@
 """predict with tiny networks and maps: masks, resume, shards, bad pictures, other settings."""
 
+import csv
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -215,3 +217,32 @@ def test_similarity_needs_tags_but_no_run(here: Path, tiny_clip_json: str) -> No
     assert set(about["photos/town/1"]["classes"]) == {"background"}
     digest = hashlib.sha256(Path("photos/town/1.png").read_bytes()).hexdigest()
     assert about["photos/town/1"]["sha256"] == digest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_photographs_of_ones_own(
+    photographs: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 photographs with tags by micro-CLIP; every mask has the size of its picture."""
+    folder = photographs("own-photos")
+    monkeypatch.chdir(tmp_path)
+    manifest = go(
+        str(folder / "images"),
+        tags=(str(folder / "labels.csv"),),
+        method="similarity",
+        clip_model="micro-clip",
+        clip_weights="micro-clip",
+    )
+    assert manifest.complete
+    assert manifest.counts["done"] == 60
+    about = read_json(OutDir("out").areas())["pictures"]
+    tags = {
+        row["image"]: set(filter(None, row["labels"].split(";")))
+        for row in csv.DictReader((folder / "labels.csv").open(encoding="utf-8"))
+    }
+    for image_id, facts in about.items():
+        name = str(Path(facts["image"]).relative_to(folder / "images"))
+        assert set(facts["classes"]) <= {"background", *tags[name]}
+        with Image.open(facts["image"]) as picture:
+            assert load_label_image(OutDir("out").mask(image_id)).shape == picture.size[::-1]
