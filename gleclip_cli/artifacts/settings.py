@@ -184,6 +184,8 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> OtherSettings:
+    if "limit" in old.get("config", {}) and _fits({**old, "key": new["key"]}, new):
+        old = {**old, "config": {**old["config"], "limit": _limit(new)}}  # is no cause
     listed = "; ".join(differences(old, new)) if old else f"{SETTINGS_FILE} is damaged"
     return OtherSettings(
         f"{printable(folder)} was made with other settings: {printable(listed)}.",

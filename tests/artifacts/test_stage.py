@@ -168,6 +168,8 @@ def test_a_raised_limit_extends_and_a_lowered_one_is_refused(
     first = limited(3)
     assert first.complete
     assert first.data["config"]["limit"] == 3
+    with pytest.raises(OtherSettings, match=r"other settings: flip false -> true\."):
+        toy(config={"scales": (1.0,), "flip": True, "limit": 8})
     assert limited(8, dry_run=True).counts["to_do"] == 5
     assert limited(8).data["config"]["limit"] == 8
     assert toy.made == toy.ids[3:]
