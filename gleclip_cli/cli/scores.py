@@ -117,7 +117,10 @@ def show_published(report: Report, beside: "Beside") -> None:
     """Show published results of the same data set, split and stage, and the run's own."""
     report.document["published"] = beside.as_json()
     rows = [
-        [row.method, row.network, row.supervision, f"{row.miou:.1f}", row.note, row.source]
+        [
+            *(row.method, row.network, row.supervision, f"{row.miou:.1f}", row.note),
+            row.source.rpartition(", ")[2],  # where, without the title
+        ]
         for row in beside.rows
     ]
     columns = ["method", "network", "supervision", "mIoU", "note", "source"]

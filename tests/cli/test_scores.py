@@ -97,15 +97,20 @@ def test_published_results_stand_beside_ones_own(
     report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = Result(
-        method="X", stage="seg", network="N", supervision="tags", miou=71.1, source="S, 2023"
+        method="X",
+        stage="seg",
+        network="N",
+        supervision="tags",
+        miou=71.1,
+        source="Title, CVPR 2023",
     )
     show_published(report, Beside("voc", "val", (row,), ["Not the same."]))
     output = capsys.readouterr()
-    assert "│ X │ N │ tags │ 71.1 │ │ S, 2023 │" in [
+    assert "│ X │ N │ tags │ 71.1 │ │ CVPR 2023 │" in [
         " ".join(line.split()) for line in output.out.splitlines()
     ]
     assert "Warning: Not the same." in output.err
-    assert report.document["published"][0]["source"] == "S, 2023"
+    assert report.document["published"][0]["source"] == "Title, CVPR 2023"
 
 
 def test_words_of_the_command_line_are_checked(tmp_path: Path) -> None:
