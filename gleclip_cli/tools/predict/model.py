@@ -1,6 +1,7 @@
 """What labels the pictures: a network of a run or of a folder, or maps alone."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +37,7 @@ class Model:
 
 
 def network_model(checkpoint: Path, run: RunDir, config: PredictConfig) -> Model:
-    """Return a trained network; the run's class table counts if it has the network's classes.
+    """Return a trained network; colours come from a class table beside it, else from the run's.
 
     Raises:
         MissingInput: there is no such checkpoint.
@@ -56,7 +57,7 @@ def network_model(checkpoint: Path, run: RunDir, config: PredictConfig) -> Model
         raise BadInput(
             f"{printable(checkpoint)} does not tell its {error}.", "Train it again."
         ) from error
-    vocabulary = _vocabulary(names, run)
+    vocabulary = _vocabulary(names, checkpoint.with_name("classes.toml"), run)
 
     def load(device: torch.device, warn: Callable[[str], None]) -> Label:
         from gleclip_cli.seg.labeller import load_labeller
@@ -94,13 +95,13 @@ def map_model(run: RunDir, config: PredictConfig, classes: str, tags: Sequence[s
     return Model(vocabulary, about, load)
 
 
-def _vocabulary(names: tuple[str, ...], run: RunDir) -> Vocabulary:
-    try:
-        known = load_vocabulary(load_prepared(run).vocabulary)
-    except (MissingInput, UsageError):  # a network may travel without its run
-        known = None
-    if known is not None and known.class_names == names:
-        return known
+def _vocabulary(names: tuple[str, ...], beside: Path, run: RunDir) -> Vocabulary:
+    """Return the table of these classes, for their colours: the one beside, or the run's."""
+    for find in (lambda: str(beside), lambda: load_prepared(run).vocabulary):
+        with suppress(MissingInput, UsageError):  # a network may travel without its run
+            known = load_vocabulary(find())
+            if known.class_names == names:
+                return known
     return _plain(names[1:])
 
 

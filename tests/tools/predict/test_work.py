@@ -18,6 +18,7 @@ from gleclip_cli.artifacts.maps import load_image, load_label_image
 from gleclip_cli.artifacts.run_dir import OutDir, RunDir
 from gleclip_cli.artifacts.stage import Manifest
 from gleclip_cli.config import Execution, PredictConfig
+from gleclip_cli.datasets.class_table import class_table
 from gleclip_cli.errors import MissingInput, OtherSettings, UsageError
 from gleclip_cli.seg.network import NetworkSpec, build_network
 from gleclip_cli.seg.predict import predict_logits
@@ -198,6 +199,11 @@ def test_a_network_of_any_folder_gives_the_same(here: Path) -> None:
         assert content(name) == content()
     with pytest.raises(MissingInput, match="There is no network"):
         go()
+    colours = "palette = [[0, 0, 0], [1, 2, 3], [4, 5, 6], [7, 8, 9]]\n"
+    Path("elsewhere/classes.toml").write_text(colours + class_table(NAMES[1:]))
+    go(out="c", checkpoint=Path("elsewhere"))
+    with Image.open(OutDir("c").mask("photos/town/1")) as mask:
+        assert mask.getpalette()[3:6] == [1, 2, 3]
 
 
 def test_a_dry_run_writes_nothing(here: Path) -> None:
@@ -239,7 +245,7 @@ def test_photographs_of_ones_own(
     about = read_json(OutDir("out").areas())["pictures"]
     tags = {
         row["image"]: set(filter(None, row["labels"].split(";")))
-        for row in csv.DictReader((folder / "labels.csv").open(encoding="utf-8"))
+        for row in csv.DictReader((folder / "labels.csv").read_text("utf-8").splitlines())
     }
     for image_id, facts in about.items():
         name = str(Path(facts["image"]).relative_to(folder / "images"))
