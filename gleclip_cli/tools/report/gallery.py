@@ -50,16 +50,16 @@ class Gallery:
             text = "No images were asked for (--images 0)."
         elif len(self.picked) < self.total:
             text += " Classes took turns to name their worst, their best and a random image."
+        compared = any(source.pseudo or source.network for source in self.sources.values())
+        colours = map(encode.css, encode.ERROR_COLOURS)
+        errors = list(zip(encode.ERRORS, colours, strict=True))
         return {
             "count": len(self.picked),
             "about": text,
             "splits": splits,
             "classes": [(i, printable(name)) for i, name in enumerate(names) if i],
             "scored": any(c.iou for c in self.picked),
-            "errors": [
-                (name, encode.css(colour))
-                for name, colour in zip(encode.ERRORS, encode.ERROR_COLOURS, strict=True)
-            ][1:],
+            "errors": errors[1:] if compared else [],
         }
 
     def cards(self, *, workers: int, progress: Progress) -> Iterator[dict[str, Any]]:

@@ -291,7 +291,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     """A fresh Chromium, or a skipped test where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     program = next((found for name in names if (found := shutil.which(name))), None)
-    if program is None:
+    if program is None or os.name != "posix":
         pytest.skip("no Chromium was found")
     opened = Browser(program, tmp_path / "profile")
     yield opened
