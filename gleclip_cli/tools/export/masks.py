@@ -63,7 +63,8 @@ def write_masks(
         case "cvat":
             return write_cvat(temporary, masks, vocabulary, band=config.ignore_band > 0)
         case "labelstudio":
-            write_text(out.with_suffix(".xml"), labelling_config(vocabulary))
+            for path in beside(out, config.format):
+                write_text(path, labelling_config(vocabulary))
             return write_label_studio(temporary, masks, vocabulary, images=config.images)
         case "labelme":
             return write_labelme(temporary, out, masks, vocabulary, simplify=config.simplify)
@@ -71,6 +72,11 @@ def write_masks(
             return write_voc_server(temporary, masks, vocabulary)
         case kind:
             return write_pngs(temporary, masks, vocabulary, kind=kind)
+
+
+def beside(out: Path, kind: str) -> dict[Path, tuple[str, ...]]:
+    """Return what is written beside `out`: for Label Studio, how a project is to be set up."""
+    return {out.with_suffix(".xml"): ()} if kind == "labelstudio" else {}
 
 
 def masks_of(

@@ -13,7 +13,7 @@ from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.interop.cam_dicts import write_cam_dict
 from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.progress import SILENT, Progress
-from gleclip_cli.tools.export.masks import COUNTED, FOLDERS, masks_of, write_masks
+from gleclip_cli.tools.export.masks import COUNTED, FOLDERS, beside, masks_of, write_masks
 from gleclip_cli.tools.export.network import write_network
 from gleclip_cli.tools.export.source import Found, find_source
 from gleclip_cli.tools.export.target import check_target, new_target
@@ -50,7 +50,8 @@ def export(
     """
     data = load_prepared(run)
     endings = FOLDERS.get(config.format, ())
-    check_target(out, endings=endings, overwrite=execution.overwrite, data=data.root)
+    for path, folder in {out: endings, **beside(out, config.format)}.items():
+        check_target(path, endings=folder, overwrite=execution.overwrite, data=data.root)
     if config.format in NETWORK_FORMATS:
         return _export_network(run, config, out, data, execution, folder=bool(endings))
     found = find_source(

@@ -69,3 +69,19 @@ def test_a_network_that_is_not_there(run: RunDir, tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match="train_seg/other"):
         hub(run, tmp_path / "hub", "other")
     assert not (tmp_path / "hub").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("arch", ["deeplabv2-small", "clip-decoder", "smp:unet:resnet18"])
+def test_onnxruntime_agrees_with_every_kind_of_network(arch: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from gleclip_cli.interop.onnx_model import write_onnx
+    from gleclip_cli.seg.network import NetworkSpec, build_network
+
+    clip = {"clip_model": "micro-clip", "clip_weights": "micro-clip"}
+    own = clip if arch == "clip-decoder" else {}
+    network = build_network(NetworkSpec(arch=arch, num_classes=3, **own)).eval()
+    told = write_onnx(tmp_path / "n.onnx", network, ["background", "a", "b"], {})
+    assert told.startswith("onnxruntime gives the same labels")

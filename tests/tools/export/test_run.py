@@ -144,3 +144,6 @@ def test_the_labelling_interface_lies_beside_the_tasks(run: RunDir, tmp_path: Pa
     (first, *_) = json.loads((tmp_path / "tasks.json").read_text())
     assert first["data"]["image"] == "https://here/b.png"
     assert 'value="tvmonitor"' in (tmp_path / "tasks.xml").read_text()
+    (tmp_path / "tasks.json").unlink()
+    with pytest.raises(UsageError, match="tasks.xml exists"):
+        done(run, tmp_path / "tasks.json", format="labelstudio")
