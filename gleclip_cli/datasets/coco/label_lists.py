@@ -10,6 +10,7 @@ from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.datasets.integrity import Problem
 from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.errors import BadInput
+from gleclip_cli.progress import counted
 
 _LARGEST = 2**28
 
@@ -46,15 +47,15 @@ def read_label_list(path: Path, vocabulary: Vocabulary) -> LabelList:
             found.labels[name] = tuple(sorted(ids))
     for word, names in sorted(wrong.items()):
         cause = (
-            f"{printable(path)}: {len(names)} images have the unknown label {printable(word)}, "
-            f"{printable(names[0])} first."
+            f"{printable(path)}: the unknown label {printable(word)} in "
+            f"{counted(len(names), 'image')}, {printable(names[0])} first."
         )
         remedy = f"Labels are places in the class table, 0 to {len(known) - 1}; not COCO's own ids."
         found.problems.append(Problem(cause, remedy, structural=True, path=printable(path)))
     if vectors:
         cause = (
-            f"{printable(path)}: {len(vectors)} images have a vector of zeros and ones, "
-            f"{printable(vectors[0])} first."
+            f"{printable(path)}: a vector of zeros and ones in "
+            f"{counted(len(vectors), 'image')}, {printable(vectors[0])} first."
         )
         remedy = "Name the places of the ones, counted from 0."
         found.problems.append(Problem(cause, remedy, structural=True, path=printable(path)))

@@ -36,7 +36,7 @@ def test_fault_33_41_an_unknown_label_is_named_once(tmp_path: Path, word: str) -
     found = read_label_list(path, COCO)
     (problem,) = found.problems
     assert problem.structural
-    assert f"2 images have the unknown label {word}, b first." in problem.cause
+    assert f"the unknown label {word} in 2 images, b first." in problem.cause
     assert "0 to 79; not COCO's own ids" in problem.remedy
 
 
@@ -46,7 +46,7 @@ def test_fault_34_vectors_are_not_taken_for_places(tmp_path: Path, length: int) 
     (tmp_path / "train.txt").write_text(f"a {vector}\nb 1 0 0 0 1\nc {vector}\n")
     (problem,) = read_label_list(tmp_path / "train.txt", COCO).problems
     assert problem.structural
-    assert "2 images have a vector of zeros and ones, a first." in problem.cause
+    assert "a vector of zeros and ones in 2 images, a first." in problem.cause
 
 
 def test_damaged_and_oversized_files_are_told(
