@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt
+from jaxtyping import Float, UInt
 from torch import Tensor
 
 from gleclip_cli.artifacts.labels import ignore_index
@@ -45,7 +45,7 @@ class Correction:
         image_ids: Sequence[str],
         logits: Float[Tensor, "b c H W"],
         masks: UInt[Tensor, "b H W"],
-    ) -> Int[Tensor, "b H W"]:
+    ) -> UInt[Tensor, "b H W"]:
         """Return masks with the teacher's labels where its `logits` are sure."""
         allowed = torch.zeros(logits.shape[:2], dtype=torch.bool, device=logits.device)
         allowed[:, BACKGROUND] = True
@@ -55,4 +55,4 @@ class Correction:
         probability, label = possible.softmax(1).max(1)
         old = masks.long()
         sure = (probability > self.threshold) & (old != ignore_index(masks))
-        return torch.where(sure, label, old)
+        return torch.where(sure, label, old).to(masks.dtype)

@@ -43,7 +43,7 @@ class PixelCriterion:
         images = batch.images.float() / 255
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        masks, ignored = batch.masks, ignore_index(batch.masks)
+        masks = batch.masks
         if self.correction and self.correction.active:
             masks = self.correction(batch.image_ids, self._taught(images, batch), masks)
         cross_entropy = balanced_cross_entropy if self.balanced else plain_cross_entropy
@@ -52,7 +52,7 @@ class PixelCriterion:
                 logits,
                 labels_on_grid(masks, logits),
                 None if batch.confidence is None else _weights(batch.confidence, logits),
-                ignore_index=ignored,
+                ignore_index=ignore_index(masks),
                 mean_count=self.mean_count,
             )
             for logits in self._outputs(images, batch)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gleclip_cli.datasets.transforms import Augment
 from gleclip_cli.progress import SILENT, Progress
@@ -12,6 +12,7 @@ from gleclip_cli.training.cached import CACHE_LIMIT, Cacheable, CachedBatches, c
 _AS_THEY_ARE = (1.0, 1.0)
 
 
+@runtime_checkable  # so that the shape checks of the tests can look at signatures
 class Patched(Protocol):
     """A network that reads whole patches; `fill` pads a picture to them."""
 
