@@ -145,5 +145,5 @@ def test_the_labelling_interface_lies_beside_the_tasks(run: RunDir, tmp_path: Pa
     assert first["data"]["image"] == "https://here/b.png"
     assert 'value="tvmonitor"' in (tmp_path / "tasks.xml").read_text()
     (tmp_path / "tasks.json").unlink()
-    with pytest.raises(UsageError, match="tasks.xml exists"):
+    with pytest.raises(UsageError, match=r"tasks\.xml exists"):
         done(run, tmp_path / "tasks.json", format="labelstudio")
