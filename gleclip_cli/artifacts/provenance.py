@@ -22,6 +22,8 @@ _PACKAGES = (
     "pillow",
     "safetensors",
     "pydensecrf2",
+    "segmentation-models-pytorch",
+    "timm",
 )
 
 

@@ -82,12 +82,14 @@ def start_network(spec: NetworkSpec, pretrained: str, *, seed: int = 0) -> Start
     network = build_network(spec, seed=seed)
     if isinstance(network, ClipDecoder):
         return Started(network, spec)
-    if initial is None:
-        told = f"The body of {spec.arch} starts from random weights: see --pretrained."
-        return Started(network, spec, warnings=(told,))
-    notes = fill(network.body, getattr(network, "head", None), initial)
     terms = restriction(spec.arch)
-    return Started(network, spec, notes, (terms,) if terms else ())
+    warnings = [terms] if terms else []
+    notes: tuple[str, ...] = ()
+    if initial is None:
+        warnings.append(f"The body of {spec.arch} starts from random weights: see --pretrained.")
+    else:
+        notes = fill(network.body, getattr(network, "head", None), initial)
+    return Started(network, spec, notes, tuple(warnings))
 
 
 def build_network(spec: NetworkSpec, *, seed: int = 0) -> SegmentationNetwork:
