@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gleclip_cli.artifacts.atomic import atomic_write
 from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.lines import sha256_of
+from gleclip_cli.artifacts.manifest import Manifest
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.errors import BadInput, MissingInput
 
@@ -44,6 +45,24 @@ def checkpoint_files(path: Path) -> tuple[Path, Path]:
         path = own if own.exists() else path / _HUB_WEIGHTS
     hub = path.name == _HUB_WEIGHTS
     return path, path.with_name(_HUB_META) if hub else path.with_suffix(".json")
+
+
+def network_elsewhere(folder: Path, class_names: Sequence[str]) -> Manifest:
+    """Return a network in a folder made for a hub as if a stage had just made it.
+
+    Raises:
+        BadInput: there is none, or it knows other classes.
+    """
+    _, about = checkpoint_files(folder)
+    meta = read_json(about)
+    if list(class_names) != meta.get("classes"):
+        raise BadInput(
+            f"{printable(folder)} knows other classes than this data set.",
+            "Prepare the data with its class table: --classes FOLDER/classes.toml.",
+        )
+    digest = str(meta["sha256"])
+    data = {"name": str(folder), "digest": digest, "config": {"limit": None}}
+    return Manifest("train_seg", digest, {}, True, about, data)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:

@@ -93,6 +93,13 @@ class RunDir:
         """Weights of a segmentation network."""
         return self.output("train_seg", name) / "checkpoint.safetensors"
 
+    def checkpoint_of(self, what: str) -> Path:
+        """Weights of the network `what`: of a folder made for a hub, unless the run has it."""
+        elsewhere = Path(what)
+        own = self.checkpoint(what)
+        there = not own.exists() and (elsewhere / "config.json").is_file()
+        return elsewhere if there else own
+
     def training_state(self, name: str) -> Path:
         """Folder of the state from which training resumes."""
         return self.output("train_seg", name) / "state"

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gleclip_cli.artifacts.checkpoint import network_elsewhere
 from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import save_label_image
 from gleclip_cli.artifacts.per_image import (
@@ -98,8 +99,12 @@ def _prepare(
     by_split = config.what in EVALUATE_WHAT
     output = made_for(run, stage_name, split) if by_split else config.what
     partial = partial or config.allow_missing
-    source = require(run, stage_name, output, allow_partial=partial)
     data = load_prepared(run)
+    vocabulary = load_vocabulary(data.vocabulary)
+    if by_split or run.checkpoint(output) == run.checkpoint_of(output):
+        source = require(run, stage_name, output, allow_partial=partial)
+    else:
+        source = network_elsewhere(run.checkpoint_of(output), vocabulary.class_names)
     if by_split and output != split:
         progress.say(f"{split} has no output of its own: {output}, which holds it, serves.")
     scope = find_scope(data, config, source, output)
@@ -110,7 +115,7 @@ def _prepare(
         execution=execution,
         progress=progress,
         data=data,
-        vocabulary=load_vocabulary(data.vocabulary),
+        vocabulary=vocabulary,
         prepared=prepared,
         source=source,
         made_for=output,
@@ -299,7 +304,7 @@ class _Evaluation:
 
         config, device = self.config, device_of(self.execution, self.progress)
         decide = load_labeller(
-            self.run.checkpoint(config.what),
+            self.run.checkpoint_of(config.what),
             device,
             views=views_of(config),
             crf=config.crf,
