@@ -20,7 +20,7 @@ from gleclip_cli.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
 from gleclip_cli.errors import EnvironmentFault, UsageError
 from gleclip_cli.model.weights import fit_weights, read_weights
 from gleclip_cli.seg.caffe_layout import as_torchvision, is_caffe
-from gleclip_cli.seg.smp import PREFIX, hub_encoder, hub_names
+from gleclip_cli.seg.smp import PREFIX, colours_of, hub_encoder, hub_names
 
 NONE = "none"
 _TORCHVISION: Mapping[str, Any] = {
@@ -55,15 +55,15 @@ def find_initial(arch: str, pretrained: str) -> Initial | None:
     """
     if pretrained == NONE:
         return None
-    path = Path(pretrained).expanduser()
+    path, smp = Path(pretrained).expanduser(), arch.startswith(PREFIX)
     if path.is_file():
         tensors = read_weights(path)
         if arch == "deeplabv2" and is_caffe(tensors):
             return Initial(printable(path), as_torchvision(tensors), caffe=True)
-        return Initial(printable(path), tensors)
+        mean, std = colours_of(arch) if smp else (IMAGENET_MEAN, IMAGENET_STD)
+        return Initial(printable(path), tensors, mean=mean, std=std)
     if path.suffix in _FILE_SUFFIXES:
         raise UsageError(f"There is no weights file {printable(path)}.", "Name an existing file.")
-    smp = arch.startswith(PREFIX)
     known = hub_names(arch) if smp else (*_IMAGENET, *_TORCHVISION[arch].__members__)
     if pretrained not in known:
         raise UsageError(

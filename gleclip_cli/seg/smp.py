@@ -100,9 +100,9 @@ class SmpNetwork(nn.Module):
         known = set(map(id, body))
         new = [p for p in self.parameters() if id(p) not in known]
         groups = [
-            (rate, decay, [p for p in part if p.requires_grad and (p.ndim > 1) == (decay > 0)])
+            (rate, decay, [p for p in part if p.requires_grad and (p.ndim > 1) is matrices])
             for rate, part in ((1.0, body), (10.0 if self._pretrained else 1.0, new))
-            for decay in (weight_decay, 0.0)
+            for matrices, decay in ((True, weight_decay), (False, 0.0))
         ]
         return torch.optim.AdamW(
             [{"params": part, "rate": rate, "weight_decay": decay} for rate, decay, part in groups],
@@ -201,6 +201,22 @@ def hub_names(arch: str) -> tuple[str, ...]:
     if encoder.startswith("tu-"):
         return ("imagenet",)  # timm's own choice, or the tag in the name
     return tuple(_package().encoders.encoders[encoder]["pretrained_settings"])
+
+
+def colours_of(arch: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of the colours that an encoder is usually trained on."""
+    encoder = arch.rpartition(":")[2]
+    if encoder.startswith("tu-"):
+        import timm
+
+        config = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=True)
+        return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)
+    if encoder.startswith(("xception", "inception")):
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    if encoder.startswith("dpn"):
+        scale = 1 / (0.0167 * 255)
+        return (124 / 255, 117 / 255, 104 / 255), (scale, scale, scale)
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def hub_encoder(

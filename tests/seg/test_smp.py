@@ -9,7 +9,14 @@ from torch import nn
 from gleclip_cli.errors import EnvironmentFault, UsageError
 from gleclip_cli.seg.initial import fill, find_initial
 from gleclip_cli.seg.network import NetworkSpec, build_network
-from gleclip_cli.seg.smp import SmpNetwork, check_name, hub_names, restriction, smp_network
+from gleclip_cli.seg.smp import (
+    SmpNetwork,
+    check_name,
+    colours_of,
+    hub_names,
+    restriction,
+    smp_network,
+)
 
 smp = pytest.importorskip("segmentation_models_pytorch")
 NAME = "smp:deeplabv3plus:mobilenet_v2"
@@ -71,6 +78,15 @@ def test_names_of_weights_and_licences():
     assert restriction(NAME) == ""
 
 
+@pytest.mark.parametrize(
+    ("encoder", "mean"),
+    [("resnet18", 0.485), ("tu-vit_tiny_patch16_224", 0.5), ("tu-resnet18.a1_in1k", 0.485),
+     ("xception", 0.5), ("dpn68", 124 / 255)],
+)  # fmt: skip
+def test_colours_are_those_an_encoder_was_trained_on(encoder, mean):
+    assert colours_of(f"smp:unet:{encoder}")[0][0] == pytest.approx(mean)
+
+
 def test_new_layers_learn_faster_than_pretrained_ones_and_vectors_do_not_decay(small):
     optimiser = small.optimiser(learning_rate=1.0, weight_decay=0.1)
     found = {
@@ -79,6 +95,8 @@ def test_new_layers_learn_faster_than_pretrained_ones_and_vectors_do_not_decay(s
         for parameter in group["params"]
     }
     assert len(found) == sum(1 for _ in small.parameters())
+    without = small.optimiser(learning_rate=1.0, weight_decay=0.0).param_groups
+    assert {id(p) for group in without for p in group["params"]} == set(found)
     named = {name: found[id(parameter)] for name, parameter in small.named_parameters()}
     assert named["network.encoder.features.0.0.weight"] == (1.0, 0.1)
     assert named["network.encoder.features.0.1.weight"] == (1.0, 0.0)
