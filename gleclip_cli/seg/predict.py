@@ -87,11 +87,12 @@ def predict_logits(
 def window_starts(length: int, window: int, stride: int | None = None) -> list[int]:
     """Return where windows begin: evenly spread, at most `stride` apart, all inside.
 
-    Without `stride` they overlap by a quarter or more.
+    Without `stride` they overlap by a quarter or more; they always touch.
     """
     if length <= window:
         return [0]
-    steps = -(-(length - window) // (stride or max(1, int(window * (1 - _OVERLAP)))))
+    apart = min(stride or max(1, int(window * (1 - _OVERLAP))), window)
+    steps = -(-(length - window) // apart)
     return [round(index * (length - window) / steps) for index in range(steps + 1)]
 
 

@@ -93,6 +93,7 @@ def test_window_and_stride_can_be_chosen():
     network, image = Pointwise(), picture(20, 20)
     assert window_starts(20, 8, 4) == [0, 4, 8, 12]
     assert window_starts(20, 8, 5) == [0, 4, 8, 12]  # evenly spread
+    assert window_starts(20, 8, 50) == [0, 6, 12]  # no pixel between them
     (found,) = (part for _, part in predict_bands(network, image, Views(window=8, stride=5)))
     assert network.largest == (8, 8)
     assert torch.allclose(found, network.classify(as_batch(image))[0], atol=1e-5)

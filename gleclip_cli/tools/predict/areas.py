@@ -1,6 +1,6 @@
 """How much of a picture each class covers, and of all pictures together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.run_dir import OutDir
 from gleclip_cli.datasets.vocabulary import Vocabulary
+from gleclip_cli.errors import BadInput
 from gleclip_cli.refine.decide import Decision
 
 _ROWS = 256
@@ -39,6 +40,14 @@ def save_areas(out: OutDir, image_id: str, facts: Mapping[str, Any]) -> Path:
     path = out.areas(image_id)
     write_json(path, facts)
     return path
+
+
+def hold_all(out: OutDir, image_ids: Collection[str]) -> bool:
+    """Whether areas.json holds these pictures and no others."""
+    try:
+        return set(read_json(out.areas())["pictures"]) == set(image_ids)
+    except (BadInput, KeyError):
+        return False
 
 
 def save_all_areas(out: OutDir, image_ids: Iterable[str], vocabulary: Vocabulary) -> Path:

@@ -22,7 +22,7 @@ from gleclip_cli.parallel.device import device_of
 from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.refine.decide import Decision
 from gleclip_cli.tools.grid import painted
-from gleclip_cli.tools.predict.areas import areas_of, save_all_areas, save_areas
+from gleclip_cli.tools.predict.areas import areas_of, hold_all, save_all_areas, save_areas
 from gleclip_cli.tools.predict.model import Label, Model, map_model, network_model
 from gleclip_cli.tools.predict.pictures import Pictures, find_pictures
 from gleclip_cli.tools.predict.tags import find_tags
@@ -97,9 +97,9 @@ class _Work:
             self._label(stage, todo)
         if not stage.ended():
             return stage.leave()
-        if stage.finished:
-            return stage.finish()
         done = sorted({*stage.index.item_ids} - stage.index.failures().keys())
+        if stage.finished and hold_all(self.out, done):
+            return stage.finish()
         return stage.finish(save_all_areas(self.out, done, self.model.vocabulary))
 
     def _fingerprints(self, image_ids: Sequence[str]) -> dict[str, str]:

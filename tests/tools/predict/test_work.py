@@ -130,6 +130,12 @@ def test_57_what_has_changed_or_is_gone_is_made_again_alone(here: Path) -> None:
     assert after["masks/photos/town/1.png"] == before["masks/photos/town/1.png"]
     assert load_label_image(OutDir("out").mask("photos/farm/1")).shape == (20, 30)
     assert read_json(OutDir("out").areas())["pictures"]["photos/farm/1"]["size"] == [20, 30]
+    OutDir("out").mask("photos/farm/1").unlink()
+    go("photos/town")  # gone, and not asked for again
+    assert list(read_json(OutDir("out").areas())["pictures"]) == [
+        "photos/town/1",
+        "photos/town/zwölf x",
+    ]
     go(tags=("cat",))  # other tags: made again, too
     assert b"dog" not in content()["areas.json"]
 
