@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from gleclip_cli.artifacts.checkpoint import (
+    checkpoint_files,
     load_checkpoint,
     load_training_state,
     save_checkpoint,
+    save_hub_checkpoint,
     save_training_state,
 )
 from gleclip_cli.artifacts.lines import sha256_of
@@ -118,3 +120,17 @@ def test_what_no_state_can_hold(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="set"):
         save_training_state(tmp_path, {"a": {1, 2}})
     assert not list(tmp_path.iterdir())
+
+
+def test_the_files_of_a_checkpoint(tmp_path: Path) -> None:
+    """A file; the folder of a training; a folder as hubs keep it, or its weights."""
+    hub, own = tmp_path / "hub", tmp_path / "seg"
+    save_hub_checkpoint(hub, {"a": torch.ones(2)}, {"classes": ["x"]})
+    save_checkpoint(own / "checkpoint.safetensors", {"a": torch.zeros(2)}, {})
+    for path, first in ((hub, 1), (hub / "model.safetensors", 1), (own, 0)):
+        tensors, _ = load_checkpoint(path)
+        assert tensors["a"][0] == first
+    assert checkpoint_files(hub)[1].name == "config.json"
+    assert sorted(path.name for path in hub.iterdir()) == ["config.json", "model.safetensors"]
+    with pytest.raises(MissingInput):
+        load_checkpoint(tmp_path)

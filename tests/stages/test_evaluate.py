@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.checkpoint import (
+    load_checkpoint,
+    save_checkpoint,
+    save_hub_checkpoint,
+)
 from gleclip_cli.artifacts.maps import Cam, load_cam, load_label_image, save_cam, save_label_image
 from gleclip_cli.artifacts.per_image import read_image_tables
 from gleclip_cli.artifacts.run_dir import RunDir
@@ -496,6 +500,19 @@ def test_an_interrupted_prediction_is_kept_and_the_end_is_the_same(
     assert len(done) == len(CLASSES) - 2
     again = {**predictions(run), **{name: (folder / name).read_bytes() for name in names}}
     assert again == whole
+
+
+def test_a_network_of_a_hub_is_scored_alike(run_with_network: RunDir, tmp_path: Path) -> None:
+    run, folder = run_with_network, tmp_path / "hub"
+    evaluate(run, NET, execution=CPU)
+    tensors, meta = load_checkpoint(run.checkpoint("net"))
+    names = load_vocabulary("voc").class_names
+    save_hub_checkpoint(folder, tensors, {**meta, "classes": names})
+    evaluate(run, replace(NET, what=str(folder)), execution=CPU)
+    assert scores_of(run, str(folder), "val").miou == scores_of(run, "net", "val").miou
+    save_hub_checkpoint(folder, tensors, {**meta, "classes": names[::-1]})
+    with pytest.raises(BadInput, match="knows other classes"):
+        evaluate(run, replace(NET, what=str(folder)), execution=CPU)
 
 
 def test_shards_predict_and_the_last_one_scores(run_with_network: RunDir) -> None:
