@@ -3,15 +3,15 @@
 import pytest
 
 from gleclip_cli.cli.values import build
-from gleclip_cli.config import DATASETS, STAGE_CONFIGS
+from gleclip_cli.config import DATASETS, CONFIGS
 from gleclip_cli.presets import PRESETS
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_field_of_a_preset_exists_and_fits(preset: str) -> None:
-    assert set(PRESETS[preset]) <= set(STAGE_CONFIGS)
+    assert set(PRESETS[preset]) <= set(CONFIGS)
     for command, values in PRESETS[preset].items():
-        config = build(STAGE_CONFIGS[command], values, {"data": "x"} if _is_read(values) else {})
+        config = build(CONFIGS[command], values, {"data": "x"} if _is_read(values) else {})
         assert {name: getattr(config, name) for name in values} == values
 
 
