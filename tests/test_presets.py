@@ -3,7 +3,7 @@
 import pytest
 
 from gleclip_cli.cli.values import build
-from gleclip_cli.config import DATASETS, CONFIGS
+from gleclip_cli.config import CONFIGS, DATASETS
 from gleclip_cli.presets import PRESETS
 
 
