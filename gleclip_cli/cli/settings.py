@@ -126,6 +126,9 @@ class Settings:
         named = any("split" in layer for layer in layers)
         if preset.get("split") == TRAINAUG and not named and not self._has_trainaug:
             preset = {**preset, "split": TRAIN}
+        if any({"bg_power", "bg_rule"} & layer.keys() for layer in layers):
+            # a rule that somebody names is not outdone by a constant that nobody has named
+            preset = {name: value for name, value in preset.items() if name != "bg_threshold"}
         return preset, *layers
 
     @cached_property

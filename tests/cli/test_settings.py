@@ -90,6 +90,15 @@ def test_a_default_typed_out_wins_over_the_preset(stages: Any, gleclip: Run) -> 
     assert stages.last.config.clip_weights == "openai"
 
 
+def test_a_rule_for_the_background_wins_over_the_constant_of_a_preset(
+    stages: Any, gleclip: Run
+) -> None:
+    gleclip("refine", "--dataset", "scenes")
+    assert stages.last.config.bg_threshold == PRESETS["scenes"]["refine"]["bg_threshold"]
+    gleclip("refine", "--dataset", "scenes", "--bg-power", 1)
+    assert (stages.last.config.bg_power, stages.last.config.bg_threshold) == (1, None)
+
+
 def test_the_environment_names_the_data(
     stages: Any, gleclip: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
