@@ -111,17 +111,20 @@ def _figures(card: Card) -> str:
 
 
 def _use(card: Card) -> str:
-    clip = card.meta["network"].get("clip_weights", "")
-    needs = (
-        f"\nIt stands on the CLIP `{card.meta['network']['clip_model']}` with the weights "
-        f"`{clip}` (SHA-256 {card.meta['clip_sha256'][:12]} ...), which are not in this folder.\n"
-        if clip
-        else ""
-    )
-    return (
-        "## Use\n\n```sh\ngleclip predict --checkpoint FOLDER PICTURES --out OUT\n"
-        f"gleclip train-seg --pretrained FOLDER/model.safetensors --arch {card.meta['network']['arch']}\n```\n{needs}"
-    )
+    network = card.meta["network"]
+    lines = ["gleclip predict --checkpoint FOLDER PICTURES --out OUT"]
+    lines.append("gleclip evaluate --what FOLDER --run RUN")
+    needs = ""
+    if clip := network.get("clip_weights"):
+        needs = (
+            f"\nIt stands on the CLIP `{network['clip_model']}` with the weights `{clip}` "
+            f"(SHA-256 {card.meta['clip_sha256'][:12]} ...), which are not in this folder.\n"
+        )
+    else:
+        start = "--pretrained FOLDER/model.safetensors"
+        lines.append(f"gleclip train-seg {start} --arch {network['arch']}")
+    commands = "\n".join(lines)
+    return f"## Use\n\n```sh\n{commands}\n```\n{needs}"
 
 
 def _origin(card: Card) -> str:
