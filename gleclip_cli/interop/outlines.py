@@ -24,12 +24,13 @@ _CORNERS = 3
 
 def polygons(
     inside: Bool[np.ndarray, "H W"], tolerance: float = 0.0
-) -> list[Int[np.ndarray, "n 2"]]:
+) -> list[Int[np.ndarray, "_n 2"]]:
     """Return one polygon per region of `inside`.
 
     `tolerance`: by how many pixels an outline may be moved so that it needs fewer corners.
     """
-    outer, holes = [], []
+    outer: list[Ring] = []
+    holes: list[Ring] = []
     for ring, hole in _rings(inside):
         (holes if hole else outer).append(ring)
     holes = [_from_corner(ring) for ring in holes]

@@ -69,7 +69,7 @@ def test_another_content_is_kept_in_another_file(vocabulary: Vocabulary, tmp_pat
     kept = []
     for value in (1, 2):
         picture = Masked("a", Path("a.jpg"), (4, 4), np.full((4, 4), value, np.uint8))
-        write_labelme(tmp_path / "m", tmp_path / "m", [picture], vocabulary, simplify=0)
+        write_labelme(tmp_path / "m", tmp_path / "m", [picture], vocabulary, simplify=0.0)
         (given,) = with_given_masks(source(vocabulary, "a"), str(tmp_path / "m")).pictures
         mask = given.masks["train"]
         assert isinstance(mask, Drawing)

@@ -28,7 +28,7 @@ def written(tmp_path: Path, masks: list[Masked], vocabulary: Vocabulary, simplif
 def test_polygons_that_are_not_simplified_come_back_identical(
     masks: list[Masked], vocabulary: Vocabulary, tmp_path: Path, back: Back
 ) -> None:
-    out = written(tmp_path, masks, vocabulary, 0)
+    out = written(tmp_path, masks, vocabulary, 0.0)
     found = back(masks, out)
     for masked in masks:
         np.testing.assert_array_equal(found[masked.image_id], masked.labels)

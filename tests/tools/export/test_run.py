@@ -45,7 +45,7 @@ def pseudo(run: RunDir) -> dict[str, np.ndarray]:
 def test_corrected_masks_come_back_by_prepare_data(kind: str, run: RunDir, tmp_path: Path) -> None:
     """Every format of masks: exported, and given for the same pictures as an own folder."""
     root, out = tmp_path / "photos", tmp_path / "out.zip"
-    made = done(run, out, format=kind, simplify=0, polygons=kind == "coco")
+    made = done(run, out, format=kind, simplify=0.0, polygons=kind == "coco")
     assert made.counts["images"] == 3
     (root / "labels.csv").write_text("".join(f"{i}.png,cat;person\n" for i in IDS))
     table = tmp_path / "classes.toml"
