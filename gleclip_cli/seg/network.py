@@ -18,7 +18,8 @@ from gleclip_cli.resources import clip_files
 from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.deeplabv2 import DeepLabV2, deeplabv2, deeplabv2_small
 from gleclip_cli.seg.initial import fill, find_initial
-from gleclip_cli.seg.smp import PREFIX, SmpNetwork, check_name, restriction, smp_network
+from gleclip_cli.seg.smp import SmpNetwork, smp_network
+from gleclip_cli.seg.smp_names import PREFIX, check_name, restriction
 
 SegmentationNetwork: TypeAlias = DeepLabV2 | ClipDecoder | SmpNetwork
 """Pictures (b, 3, H, W), RGB in [0, 1] -> logits (b, c, H, W), background first."""

@@ -37,7 +37,6 @@ def views_of(config: EvaluateConfig | PredictConfig) -> Views:
     return Views(scales=config.scales, flip=config.flip, window=config.window, stride=config.stride)
 
 
-@torch.no_grad()
 def predict_bands(
     network: SegmentationNetwork,
     image: UInt8[ndarray, "H W 3"],
@@ -178,6 +177,7 @@ def _times(starts: list[int], window: int, length: int, device: torch.device) ->
     return times
 
 
+@torch.no_grad()
 def _mirrored_mean(
     network: SegmentationNetwork, part: Float[Tensor, "1 3 h w"], *, flip: bool, turned: bool
 ) -> Float[Tensor, "1 c h w"]:
