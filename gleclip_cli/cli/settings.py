@@ -129,7 +129,22 @@ class Settings:
         if any({"bg_power", "bg_rule"} & layer.keys() for layer in layers):
             # a rule that somebody names is not outdone by a constant that nobody has named
             preset = {name: value for name, value in preset.items() if name != "bg_threshold"}
+        if preset.get("affinity", "attention") != "attention" and not self._has_gleclip:
+            preset = {}
         return preset, *layers
+
+    @cached_property
+    def _has_gleclip(self) -> bool:
+        """Whether the run has, or will have, what its preset wants `refine` to follow."""
+        if self.command == "run":
+            return bool(self.config("gen-cam").method == "gle-clip")
+        if self.command != "refine" or self.run.cam_checkpoint().exists():
+            return True
+        self.report.say(
+            "This run has no trained GLE-CLIP, which the preset of refine is for: "
+            "the defaults take its place."
+        )
+        return False
 
     @cached_property
     def _has_trainaug(self) -> bool:
