@@ -20,7 +20,7 @@ from gleclip_cli.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
 from gleclip_cli.errors import EnvironmentFault, UsageError
 from gleclip_cli.model.weights import fit_weights, read_weights
 from gleclip_cli.seg.caffe_layout import as_torchvision, is_caffe
-from gleclip_cli.seg.smp import PREFIX, colours_of, hub_encoder, hub_names
+from gleclip_cli.seg.smp_names import PREFIX, colours_of, hub_encoder, hub_names
 
 NONE = "none"
 _TORCHVISION: Mapping[str, Any] = {

@@ -1,22 +1,13 @@
 """Networks of segmentation-models-pytorch: names, sizes, weights, what learns and how fast."""
 
-import sys
-
 import pytest
 import torch
 from torch import nn
 
-from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.errors import UsageError
 from gleclip_cli.seg.initial import fill, find_initial
 from gleclip_cli.seg.network import NetworkSpec, build_network
-from gleclip_cli.seg.smp import (
-    SmpNetwork,
-    check_name,
-    colours_of,
-    hub_names,
-    restriction,
-    smp_network,
-)
+from gleclip_cli.seg.smp import SmpNetwork, smp_network
 
 smp = pytest.importorskip("segmentation_models_pytorch")
 NAME = "smp:deeplabv3plus:mobilenet_v2"
@@ -44,47 +35,9 @@ def test_padding_is_the_mean_colour_to_the_right_and_below(small):
     assert torch.equal(seen[0][..., :20, :40], small.normalise(torch.zeros(1, 3, 20, 40)))
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("smp:unet", "is not smp:<decoder>:<encoder>"),
-        ("smp:unett:resnet34", "no decoder 'unett'.\nDid you mean unet"),
-        ("smp:unet:resnet35", "no encoder 'resnet35'.\nDid you mean resnet50 or resnet34"),
-        ("smp:unet:tu-resnet19", "no encoder 'tu-resnet19'.\nDid you mean tu-resnet18"),
-        ("smp:dpt:resnet18", "dpt cannot read resnet18"),
-    ],
-)
-def test_unknown_names_name_those_near_them(name, told):
-    with pytest.raises(UsageError) as caught:
-        check_name(name)
-    assert told in str(caught.value)
-
-
 def test_parts_that_do_not_go_together_are_told():
     with pytest.raises(UsageError, match=r"do not go together: .*output_stride"):
         smp_network("smp:pan:tu-swin_tiny_patch4_window7_224", 3, pretrained=False)
-
-
-def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
-    with pytest.raises(EnvironmentFault, match=r"not installed.\n.*pip install 'gleclip\[smp\]'"):
-        check_name(NAME)
-
-
-def test_names_of_weights_and_licences():
-    assert "imagenet" in hub_names(NAME)
-    assert hub_names("smp:unet:tu-resnet18") == ("imagenet",)
-    assert "NVIDIA" in restriction("smp:unet:mit_b0")
-    assert restriction(NAME) == ""
-
-
-@pytest.mark.parametrize(
-    ("encoder", "mean"),
-    [("resnet18", 0.485), ("tu-vit_tiny_patch16_224", 0.5), ("tu-resnet18.a1_in1k", 0.485),
-     ("xception", 0.5), ("dpn68", 124 / 255)],
-)  # fmt: skip
-def test_colours_are_those_an_encoder_was_trained_on(encoder, mean):
-    assert colours_of(f"smp:unet:{encoder}")[0][0] == pytest.approx(mean)
 
 
 def test_new_layers_learn_faster_than_pretrained_ones_and_vectors_do_not_decay(small):
