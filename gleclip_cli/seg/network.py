@@ -146,8 +146,9 @@ def network_at(path: Path, device: torch.device | str = "cpu") -> SegmentationNe
     """
     tensors, meta = load_checkpoint(path)
     try:
-        spec, clip_sha256 = NetworkSpec(**meta["network"]), str(meta["clip_sha256"])
-    except (KeyError, TypeError) as error:
+        told = {n: tuple(v) if isinstance(v, list) else v for n, v in meta["network"].items()}
+        spec, clip_sha256 = NetworkSpec(**told), str(meta["clip_sha256"])
+    except (AttributeError, KeyError, TypeError) as error:
         raise BadInput(
             f"{printable(path)} does not say which network it holds: {error}.", "Train it again."
         ) from error
