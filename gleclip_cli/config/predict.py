@@ -44,3 +44,8 @@ class PredictConfig:
         if self.bg_threshold is not None:
             fraction("--bg-threshold", self.bg_threshold)
         choice("--overlays", self.overlays, OVERLAYS)
+
+    @property
+    def trained(self) -> bool:
+        """Whether what was trained brings its own CLIP."""
+        return self.method in ("network", "gle-clip")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -146,9 +146,10 @@ def network_at(path: Path, device: torch.device | str = "cpu") -> SegmentationNe
     """
     tensors, meta = load_checkpoint(path)
     try:
-        told = {n: tuple(v) if isinstance(v, list) else v for n, v in meta["network"].items()}
+        told: dict[str, Any] = dict(meta["network"])
+        told |= {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
         spec, clip_sha256 = NetworkSpec(**told), str(meta["clip_sha256"])
-    except (AttributeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
             f"{printable(path)} does not say which network it holds: {error}.", "Train it again."
         ) from error

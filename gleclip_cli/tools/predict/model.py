@@ -97,9 +97,12 @@ def map_model(run: RunDir, config: PredictConfig, classes: str, tags: Sequence[s
 
 def _vocabulary(names: tuple[str, ...], beside: Path, run: RunDir) -> Vocabulary:
     """Return the table of these classes, for their colours: the one beside, or the run's."""
-    for find in (lambda: str(beside), lambda: load_prepared(run).vocabulary):
-        with suppress(MissingInput, UsageError):  # a network may travel without its run
-            known = load_vocabulary(find())
+    tables = [str(beside)]
+    with suppress(MissingInput):  # a network may travel without its run
+        tables.append(load_prepared(run).vocabulary)
+    for table in tables:
+        with suppress(UsageError):
+            known = load_vocabulary(table)
             if known.class_names == names:
                 return known
     return _plain(names[1:])

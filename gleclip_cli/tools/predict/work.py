@@ -64,7 +64,7 @@ def predict(
     with open_stage(
         out,
         "predict",
-        replace(config, tags=()),  # those of a picture count as its input
+        _what_counts(config),
         weights=model.weights,
         item_ids=list(pictures.files),
         execution=execution,
@@ -73,6 +73,19 @@ def predict(
         keep_others=True,
     ) as stage:
         return work.on(stage)
+
+
+def _what_counts(config: PredictConfig) -> PredictConfig:
+    """Return the settings without those that this method does not look at.
+
+    The tags of a picture count as its input.
+    """
+    config = replace(config, tags=())
+    if config.method == "network":
+        config = replace(config, bg_power=1.0, bg_threshold=None)
+    else:
+        config = replace(config, name="")
+    return replace(config, clip_model="", clip_weights="") if config.trained else config
 
 
 @dataclass(frozen=True)

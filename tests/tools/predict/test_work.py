@@ -187,6 +187,7 @@ def test_faults_6_8_9_11_12_odd_pictures_are_read_as_everywhere(here: Path) -> N
 
 def test_fault_53_other_settings_or_another_network_are_refused(here: Path) -> None:
     go()
+    assert go(clip_model="unused", bg_power=2.0).complete
     with pytest.raises(OtherSettings, match="flip false -> true"):
         go(flip=True)
     meta = read_json(RUN.checkpoint("seg").with_suffix(".json"))
