@@ -4,7 +4,8 @@ A network learns what labels agree on before it learns their noise. So from half
 on, a pixel gets the label its teacher is surer of than a threshold, among the classes the image is
 tagged with and background. Ignored pixels, padding among them, stay ignored.
 Source: the idea of ADELE (Liu et al., 2022). Here: the teacher is a mean of weights, its start is
-fixed, and one threshold serves all classes.
+fixed, one threshold serves all classes, and a teacher that would take more than half of its pixels
+from a class of a picture is not believed for it: a young one sees background everywhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,4 +56,10 @@ class Correction:
         probability, label = possible.softmax(1).max(1)
         old = masks.long()
         sure = (probability > self.threshold) & (old != ignore_index(masks))
-        return torch.where(sure, label, old).to(masks.dtype)
+        new = torch.where(sure, label, old)
+        for before, after in zip(old, new, strict=True):
+            for known in before.unique():
+                was = before == known
+                if 2 * (after[was] == known).sum() < was.sum():
+                    after[was] = known
+        return new.to(masks.dtype)

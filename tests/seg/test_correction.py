@@ -25,27 +25,32 @@ def logits_of(labels: list[list[int]], strength: float) -> torch.Tensor:
 
 def test_sure_labels_of_tagged_classes_replace_others():
     correct = Correction(Old(0), TAGS, 0.9, 0)
-    masks = torch.tensor([[[0, 0, 1, 255]], [[0, 3, 2, 0]], [[1, 0, 255, 0]]], dtype=torch.uint8)
-    sure = logits_of([[1, 2, 0, 1], [2, 2, 1, 3], [1, 0, 0, 2]], 9.0)
-    # class 2 is not a tag of a, class 1 none of b, c has none: what is left decides, or nothing
-    assert correct("abc", sure, masks).tolist() == [
-        [[1, 0, 0, 255]],
-        [[2, 2, 2, 3]],
-        [[0, 0, 255, 0]],
-    ]
+    masks = torch.tensor([[[0, 0, 1, 1, 255]], [[0, 0, 2, 3, 3]]], dtype=torch.uint8)
+    sure = logits_of([[1, 0, 0, 1, 1], [0, 3, 2, 1, 2]], 9.0)
+    # class 1 is no tag of b: what is left, is doubtful
+    assert correct("ab", sure, masks).tolist() == [[[1, 0, 0, 1, 255]], [[0, 3, 2, 3, 2]]]
+
+
+def test_no_class_of_a_picture_loses_more_than_half():
+    correct = Correction(Old(0), TAGS, 0.9, 0)
+    masks = torch.tensor([[[0, 0, 1, 1, 1]], [[1, 0, 255, 0, 0]]], dtype=torch.uint8)
+    # one of three ones would be left to a; c has no tags, so that all is background
+    sure = logits_of([[0, 1, 0, 0, 1], [0, 0, 0, 0, 0]], 9.0)
+    assert correct("ac", sure, masks).tolist() == [[[0, 1, 1, 1, 1]], [[1, 0, 255, 0, 0]]]
 
 
 def test_doubtful_labels_stay():
-    masks = torch.tensor([[[0, 1]]], dtype=torch.uint8)
+    masks = torch.tensor([[[0, 0]]], dtype=torch.uint8)
     logits = logits_of([[1, 0]], 1.0)  # among two classes: sigmoid(1) = .731
-    assert Correction(Old(0), TAGS, 0.74, 0)("a", logits, masks).tolist() == [[[0, 1]]]
+    assert Correction(Old(0), TAGS, 0.74, 0)("a", logits, masks).tolist() == [[[0, 0]]]
     assert Correction(Old(0), TAGS, 0.73, 0)("a", logits, masks).tolist() == [[[1, 0]]]
 
 
 def test_wide_masks_and_what_they_ignore():
-    masks = torch.tensor([[[0, 65535]]]).to(torch.uint16)
-    found = Correction(Old(0), TAGS, 0.5, 0)("a", logits_of([[1, 1]], 9.0), masks)
-    assert found.tolist() == [[[1, 65535]]]
+    masks = torch.tensor([[[0, 0, 65535]]]).to(torch.uint16)
+    found = Correction(Old(0), TAGS, 0.5, 0)("a", logits_of([[1, 0, 1]], 9.0), masks)
+    assert found.dtype == torch.uint16
+    assert found.tolist() == [[[1, 0, 65535]]]
 
 
 def test_a_young_teacher_is_not_asked():

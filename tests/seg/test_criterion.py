@@ -82,9 +82,10 @@ def test_pixels_count_as_much_as_they_are_sure(batch):
 def test_a_correcting_teacher_changes_labels_once_it_is_old_enough(batch):
     teacher = Taught(OneOutput())
     colours = batch.images.float() / 255
-    labels = torch.where(batch.masks == 255, 255, (colours[:, :2]).argmax(1))  # class 2 is no tag
-    expected = plain_cross_entropy(colours, labels.byte(), ignore_index=255)
-    correction = Correction(teacher, {"a": [1], "b": [1]}, 0.0, 3)
+    correction = Correction(teacher, {"a": [1], "b": [1]}, 0.65, 3)
+    labels = correction("ab", colours, batch.masks)
+    assert not torch.equal(labels, batch.masks)
+    expected = plain_cross_entropy(colours, labels, ignore_index=255)
     criterion = PixelCriterion(OneOutput(), balanced=False, correction=correction)
     before = criterion(batch).item()
     assert before == pytest.approx(
