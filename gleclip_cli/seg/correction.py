@@ -5,7 +5,7 @@ on, a pixel gets the label its teacher is surer of than a threshold, among the c
 tagged with and background. Ignored pixels, padding among them, stay ignored.
 Source: the idea of ADELE (Liu et al., 2022). Here: the teacher is a mean of weights, its start is
 fixed, one threshold serves all classes, and a teacher that would take more than half of its pixels
-from a class of a picture is not believed for it: a young one sees background everywhere.
+from a class of a picture is not believed for it: a young one may see background everywhere.
 """
 
 from collections.abc import Mapping, Sequence
