@@ -90,8 +90,7 @@ def fetch(model: str, tag: str, settings: dict[str, Any]) -> Path:
     if file := cached(settings):
         return file
     try:
-        # Asked first, because the client would try for a minute.
-        huggingface_hub.get_session().head(_HUB, timeout=_PATIENCE)
+        reach_hub()
         return Path(open_clip.download_pretrained(settings))
     except Exception as error:  # unreachable, refused, wrong checksum: each client has its own
         reason = " ".join(str(error).split()) or repr(error)
@@ -101,6 +100,15 @@ def fetch(model: str, tag: str, settings: dict[str, Any]) -> Path:
             "Connect once, or name a file of them with --clip-weights FILE; for a trial there is "
             "--clip-model micro-clip --clip-weights micro-clip, which knows the classes of scenes.",
         ) from error
+
+
+def reach_hub() -> None:
+    """Ask the hub for a sign of life, because its client would try for a minute.
+
+    Raises:
+        Exception: there is none; each client has its own.
+    """
+    huggingface_hub.get_session().head(_HUB, timeout=_PATIENCE)
 
 
 def check_activation(model: str, config: dict[str, Any], weights: str, trained: bool) -> None:

@@ -124,8 +124,7 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def _fetching(name: str, arch: str) -> Iterator[None]:
     try:
         yield
-    # Unreachable, refused, wrong checksum: whatever the clients of the hubs raise.
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # unreachable, refused, wrong checksum: each client has its own
         raise EnvironmentFault(
             f"The weights {name!r} of {arch} cannot be had: {' '.join(str(error).split())[:200]}",
             "Connect once, copy the file here and name it with --pretrained FILE, or use "

@@ -9,11 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 from safetensors.torch import load_file
 from torch import Tensor
 
 from gleclip_cli.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
 from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.model.hub import reach_hub
 
 PREFIX = "smp:"
 _RESTRICTED = {"mit_b": "NVIDIA, not for commercial use", "mobileone": "Apple"}
@@ -87,7 +89,7 @@ def hub_encoder(
     """Fetch tensors of an encoder, and mean and deviation of its colours.
 
     Raises:
-        OSError, RuntimeError, ValueError: they cannot be had.
+        Exception: they cannot be had; each client has its own.
     """
     encoder = arch.rpartition(":")[2]
     if encoder.startswith("tu-"):
@@ -96,13 +98,19 @@ def hub_encoder(
         model: Any = timm.create_model(encoder.removeprefix("tu-"), pretrained=True)
         config = model.pretrained_cfg
         return model.state_dict(), tuple(config["mean"]), tuple(config["std"])
-    from huggingface_hub import hf_hub_download
-
     source = package().encoders.encoders[encoder]["pretrained_settings"][weights]
-    place = {"repo_id": source["repo_id"], "revision": source["revision"]}
-    settings = json.loads(Path(hf_hub_download(filename="config.json", **place)).read_text())
-    tensors = load_file(hf_hub_download(filename="model.safetensors", **place))
+    place = source["repo_id"], source["revision"]
+    settings = json.loads(_hub_file(*place, "config.json").read_text())
+    tensors = load_file(_hub_file(*place, "model.safetensors"))
     return tensors, tuple(settings["mean"]), tuple(settings["std"])
+
+
+def _hub_file(repository: str, revision: str, name: str) -> Path:
+    cached = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
+    if isinstance(cached, str):
+        return Path(cached)
+    reach_hub()
+    return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
 
 
 def package() -> Any:

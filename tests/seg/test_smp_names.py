@@ -3,8 +3,11 @@
 import sys
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.seg import smp_names as module
 from gleclip_cli.seg.smp_names import check_name, colours_of, hub_names, restriction
 
 pytest.importorskip("segmentation_models_pytorch")
@@ -47,3 +50,26 @@ def test_names_of_weights_and_licences():
 )  # fmt: skip
 def test_colours_are_those_an_encoder_was_trained_on(encoder, mean):
     assert colours_of(f"smp:unet:{encoder}")[0][0] == pytest.approx(mean)
+
+
+def test_weights_of_the_hub_come_from_the_cache_or_a_hub_that_answers(monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text('{"mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]}')
+    save_file({"conv.weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    monkeypatch.setattr(
+        module.huggingface_hub, "try_to_load_from_cache", lambda repo, name, **_: tmp_path / name
+    )
+
+    def silent():
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(module, "reach_hub", silent)
+    with pytest.raises(ConnectionError, match="nobody"):
+        module.hub_encoder(NAME, "imagenet")  # a path is no string: it is not in the cache
+    monkeypatch.setattr(
+        module.huggingface_hub,
+        "try_to_load_from_cache",
+        lambda repo, name, **_: str(tmp_path / name),
+    )
+    tensors, mean, std = module.hub_encoder(NAME, "imagenet")
+    assert torch.equal(tensors["conv.weight"], torch.ones(2))
+    assert (mean, std) == ((0.1, 0.2, 0.3), (1, 2, 3))
