@@ -13,6 +13,7 @@ from gleclip_cli.model.gleclip import GLECLIP, class_probabilities, features_of
 from gleclip_cli.model.grounding_losses import learned_affinity
 from gleclip_cli.parallel.device import arithmetic
 from gleclip_cli.refine.affinity import caa, gated
+from gleclip_cli.refine.walk import walk_grid, walked
 
 
 class Grounded:
@@ -20,8 +21,9 @@ class Grounded:
 
     With `spread`, a map is the mean of the probabilities, fine but patchy, and of what CAA makes
     of them on the patch grid, coarse but whole: each alone is worse. With the model's gate CLIP's
-    attention counts where the learned affinity agrees. `labelled` False: classes are not known to
-    be there, so that what CAA spreads keeps the height of its map.
+    attention counts where the learned affinity agrees. With `walk`, the probabilities walk along
+    the finest pixel embeddings. `labelled` False: classes are not known to be there, so that what
+    CAA spreads keeps the height of its map.
     """
 
     stretched = False
@@ -32,12 +34,14 @@ class Grounded:
         *,
         spread: bool,
         threshold: float,
+        walk: bool = False,
         labelled: bool = True,
         precision: str = "fp32",
     ) -> None:
         self._model = model
         self._spread = spread
         self._threshold = threshold
+        self._walk = walk
         self._labelled = labelled
         self._precision = precision
 
@@ -62,6 +66,10 @@ class Grounded:
         present = present_of(class_ids, model.num_classes).to(images.device)
         shares = class_probabilities(grounding.logits, model.num_classes, present)
         maps = [share[list(ids)] for share, ids in zip(shares, class_ids, strict=True)]
+        if self._walk:
+            cells = walk_grid((images.shape[2], images.shape[3]))
+            embedded = grounding.pixels.permute(0, 3, 1, 2)
+            return [walked(own, [seen], cells) for own, seen in zip(maps, embedded, strict=True)]
         if not self._spread:
             return maps
         affinity: Sequence[Tensor | None] = [None] * len(maps)

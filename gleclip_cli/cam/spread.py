@@ -3,7 +3,7 @@
 Paper: IRN walks along borders it was trained for, PSA along features of its own.
 Here: along CLIP's attention (patches are alike that attend to the same places), along what GLE-CLIP
 has learned (its finest pixel embeddings; its decoder's tokens on the grid of patches), or along the
-product of both. A walk lowers the peaks of a map, so each map gets its maximum back.
+product of both.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
-from torch.nn import functional
 
 from gleclip_cli.artifacts.manifest import Manifest
 from gleclip_cli.artifacts.run_dir import RunDir
@@ -27,7 +26,7 @@ from gleclip_cli.model.gleclip import features_of
 from gleclip_cli.model.grounding_losses import learned_affinity
 from gleclip_cli.model.weights import ClipSource, find_clip
 from gleclip_cli.refine.affinity import caa, doubly_stochastic, gated
-from gleclip_cli.refine.walk import pairs_of, random_walk, walk_grid
+from gleclip_cli.refine.walk import walk_grid, walked
 from gleclip_cli.resources import clip_files
 
 
@@ -160,17 +159,11 @@ class Spreader:
     def _walk(
         self, maps: Float[Tensor, "k h w"], seen: _Seen, cells: tuple[int, int]
     ) -> Float[Tensor, "k _h _w"]:
-        config = self._config
-        factors = []
+        config, features = self._config, []
         if config.affinity != "learned":
             alike = doubly_stochastic(gated(seen.attention, None))
-            factors.append(pairs_of(alike.reshape(-1, *seen.grid), cells))
+            features.append(alike.reshape(-1, *seen.grid))
         learned = seen.tokens if cells == seen.grid else seen.pixels
         if learned is not None:
-            factors.append(pairs_of(learned, cells))
-        pairs = torch.stack(factors).prod(dim=0)
-        mode = "area" if maps.shape[1] * maps.shape[2] > cells[0] * cells[1] else "bilinear"
-        start = functional.interpolate(maps[None].float(), cells, mode=mode)[0]
-        walked = random_walk(start, pairs, exponent=config.walk_exponent, steps=config.walk_steps)
-        peaks, lowered = (x.amax(dim=(1, 2), keepdim=True) for x in (start, walked))
-        return walked * (peaks / torch.where(lowered > 0, lowered, 1))
+            features.append(learned)
+        return walked(maps, features, cells, exponent=config.walk_exponent, steps=config.walk_steps)

@@ -11,7 +11,7 @@ from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.cam.grounded import Grounded
 from gleclip_cli.cam.method import CamMethod
 from gleclip_cli.cam.training_free import TrainingFree
-from gleclip_cli.config import GenCamConfig, RefineConfig, TrainCamConfig
+from gleclip_cli.config import PIXEL_STEPS, GenCamConfig, RefineConfig, TrainCamConfig
 from gleclip_cli.model.gleclip import GLECLIP
 from gleclip_cli.refine.pseudo_mask import pseudo_mask, with_background
 from gleclip_cli.refine.steps import on_pixels
@@ -20,13 +20,14 @@ from gleclip_cli.refine.steps import on_pixels
 class Teacher:
     """Labels one picture at a time: CAA on its maps, background, the steps of `refine`, argmax.
 
-    In the first round the maps are calibrated similarity, untrained; later those of the model.
+    In the first round the maps are calibrated similarity, untrained; later those of the model, and
+    if `walk` is a step, they walk along what it has learned instead of CAA.
     """
 
     def __init__(self, model: GLECLIP, config: TrainCamConfig, *, first: bool) -> None:
         view = _untrained(model, config) if first else _trained(model, config)
         self._method = CamMethod(view, scales=(1.0,), flip=False)
-        self._refine = RefineConfig(split=config.split, steps=config.teacher_steps)
+        self._refine = RefineConfig(split=config.split, steps=_pixel_steps(config))
         self._num_labels = model.num_classes + 1
 
     def __call__(self, image: UInt8[ndarray, "H W 3"], class_ids: Sequence[int]) -> Labels:
@@ -37,6 +38,10 @@ class Teacher:
         refined = on_pixels(scores, image, self._refine, self._method.device)
         places, _ = pseudo_mask(refined)
         return cam.labels(places, self._num_labels)
+
+
+def _pixel_steps(config: TrainCamConfig) -> tuple[str, ...]:
+    return tuple(step for step in config.teacher_steps if step in PIXEL_STEPS)
 
 
 def _untrained(model: GLECLIP, config: TrainCamConfig) -> TrainingFree:
@@ -50,4 +55,6 @@ def _untrained(model: GLECLIP, config: TrainCamConfig) -> TrainingFree:
 
 
 def _trained(model: GLECLIP, config: TrainCamConfig) -> Grounded:
-    return Grounded(model, spread=config.caa, threshold=config.caa_threshold)
+    walk = "walk" in config.teacher_steps
+    spread = config.caa and not walk
+    return Grounded(model, spread=spread, threshold=config.caa_threshold, walk=walk)

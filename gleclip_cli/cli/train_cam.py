@@ -88,8 +88,8 @@ def train_cam(
     teacher_steps: Annotated[
         list[str],
         typer.Option(
-            metavar="par,crf",
-            help="Refinement of the teacher's labels, in order; or none.",
+            metavar="walk,par,crf",
+            help="Refinement of the teacher's labels, in order; or none. walk: from round 2 on.",
         ),
     ] = list(DEFAULTS.teacher_steps),
     rounds: Annotated[

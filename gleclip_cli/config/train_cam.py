@@ -18,9 +18,9 @@ class TrainCamConfig:
     Parts: `gd` and its most `gd_levels` (patch stride, half of it ...), `bca` and its layers, `daf`
     with its projection and fusion. Teacher: maps become pseudo labels by CAA (`caa_threshold`, a
     share of the maximum) and `teacher_steps`; after each of `rounds` they are made anew by what
-    was learned, with the `gate`. `mosaics`: made of pictures of one class, a share of the number of
-    images. `epochs` counts passes over the split in all rounds together;
-    `warmup` is a share of them (0 to 1). A loss of weight 0 is not computed.
+    was learned: with the `gate`, or, if the steps begin with walk, by a walk. `mosaics`: made of
+    pictures of one class, a share of the number of images. `epochs` counts passes over the split in
+    all rounds together; `warmup` is a share of them (0 to 1). A loss of weight 0 is not computed.
     """
 
     split: str = "train"
@@ -68,7 +68,12 @@ class TrainCamConfig:
         choice("--daf-projection", self.daf_projection, DAF_PROJECTIONS)
         choice("--daf-fusion", self.daf_fusion, DAF_FUSIONS)
         for step in self.teacher_steps:
-            choice("--teacher-steps", step, PIXEL_STEPS)
+            choice("--teacher-steps", step, ("walk", *PIXEL_STEPS))
+        require(
+            "walk" not in self.teacher_steps[1:],
+            f"--teacher-steps is {','.join(self.teacher_steps)}.",
+            "Put walk first, once: it works on maps, the others on pixels.",
+        )
         for name in ("gd_levels", "bca_layers", "rounds", "epochs", "batch_size", "crop"):
             option = f"--{name.replace('_', '-')}"
             value = getattr(self, name)

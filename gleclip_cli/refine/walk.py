@@ -65,6 +65,27 @@ def pairs_of(features: Float[Tensor, "c a b"], grid: tuple[int, int]) -> Float[T
 
 
 @torch.no_grad()
+def walked(
+    maps: Float[Tensor, "k h w"],
+    features: Sequence[Float[Tensor, "_c _a _b"]],
+    cells: tuple[int, int],
+    *,
+    exponent: float = 10.0,
+    steps: int = 256,
+) -> Float[Tensor, "k _h _w"]:
+    """Return maps after a walk on a grid of `cells` along all of the features at once.
+
+    A walk lowers the peaks of a map, so each map gets its maximum back.
+    """
+    pairs = torch.stack([pairs_of(part, cells) for part in features]).prod(dim=0)
+    mode = "area" if maps.shape[1] * maps.shape[2] > cells[0] * cells[1] else "bilinear"
+    start = functional.interpolate(maps[None].float(), cells, mode=mode)[0]
+    flowed = random_walk(start, pairs, exponent=exponent, steps=steps)
+    peaks, lowered = (x.amax(dim=(1, 2), keepdim=True) for x in (start, flowed))
+    return flowed * (peaks / torch.where(lowered > 0, lowered, 1))
+
+
+@torch.no_grad()
 def random_walk(
     maps: Float[Tensor, "k h w"],
     pairs: Float[Tensor, "o h w"],

@@ -14,6 +14,7 @@ from gleclip_cli.cam.method import CamMethod
 from gleclip_cli.cam.teacher import Teacher
 from gleclip_cli.cam.training_free import TrainingFree
 from gleclip_cli.config import GenCamConfig, TrainCamConfig
+from gleclip_cli.errors import UsageError
 from gleclip_cli.model.gleclip import GLECLIP
 from gleclip_cli.refine.par import par
 
@@ -84,6 +85,7 @@ def test_later_labels_are_the_models(build: Build, picture: NDArray[np.uint8]) -
         (True, {"calibration": "none"}),
         (False, {"caa": False}),
         (False, {"teacher_steps": ()}),
+        (False, {"teacher_steps": ("walk", "par")}),
     ],
 )
 def test_switches_change_the_labels(
@@ -92,6 +94,14 @@ def test_switches_change_the_labels(
     model = build(opened=True)
     usual = taught(model, picture, first=first)
     assert (taught(model, picture, first=first, **switch) != usual).any()
+
+
+def test_a_walk_waits_for_the_second_round(build: Build, picture: NDArray[np.uint8]) -> None:
+    model, steps = build(opened=True), ("walk", "par")
+    usual = taught(model, picture, first=True, teacher_steps=("par",))
+    assert (taught(model, picture, first=True, teacher_steps=steps) == usual).all()
+    with pytest.raises(UsageError, match="walk first"):
+        TrainCamConfig(teacher_steps=("par", "walk"))
 
 
 def test_without_the_gate_later_labels_are_others(build: Build, picture: NDArray[np.uint8]) -> None:
