@@ -355,7 +355,7 @@ def torchrun(run: RunDir, clip: str, *words: str) -> subprocess.CompletedProcess
     command += ["--standalone", "-m", "--", "gleclip_cli", "train-seg"]
     command += ["--run", str(run.root), "--split", "train", "--arch", "clip-decoder"]
     command += ["--clip-model", clip, "--clip-weights", "random", "--epochs", "4", "--crop", "32"]
-    command += ["--learning-rate", "0.003", "--device", "cpu", *words]
+    command += ["--learning-rate", "0.003", "--accumulate", "1", "--device", "cpu", *words]
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
