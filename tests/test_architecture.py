@@ -109,7 +109,7 @@ def test_commands_stand_in_pipeline_order() -> None:
     group: Any = typer.main.get_command(app)
     assert list(group.commands) == [
         *STAGE_CONFIGS,
-        *("run", "predict", "report", "export", "check", "init", "prompts", "doctor", "picture"),
+        *("run", "predict", "picture", "report", "export", "check", "init", "prompts", "doctor"),
     ]
 
 

@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input data, 4 finished with "
     "failed items, 5 output of other settings, 6 environment, 130 interrupted.",
 )
@@ -57,10 +57,10 @@ app.command("train-seg")(train_seg)
 app.command("evaluate")(evaluate)
 app.command("run")(run)
 app.command("predict")(predict)
+app.command("picture")(picture)
 app.command("report")(report)
 app.command("export")(export)
 app.command("check")(check)
 app.command("init")(init)
 app.command("prompts")(prompts)
 app.command("doctor")(doctor)
-app.command("picture")(picture)
