@@ -138,8 +138,9 @@ class Settings:
         """Whether the run has, or will have, what its preset wants `refine` to follow."""
         if self.command == "run":
             return bool(self.config("gen-cam").method == "gle-clip")
-        if self.command != "refine" or self.run.cam_checkpoint().exists():
-            return True
+        mapped = self.run.output("gen_cam").exists() or "cams" in self.given
+        if self.command != "refine" or self.run.cam_checkpoint().exists() or not mapped:
+            return True  # without maps, refine tells what is missing
         self.report.say(
             "This run has no trained GLE-CLIP, which the preset of refine is for: "
             "the defaults take its place."

@@ -107,6 +107,7 @@ def test_a_rule_for_the_background_wins_over_the_constant_of_a_preset(
 def test_without_a_trained_gle_clip_refine_follows_nothing_that_was_learned(
     stages: Any, gleclip: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    RunDir("runs/scenes").output("gen_cam").mkdir(parents=True)
     result = gleclip("refine", "--dataset", "scenes")
     assert stages.last.config == RefineConfig()
     assert "no trained GLE-CLIP" in result.stderr
