@@ -36,7 +36,7 @@ def taught(
     class_ids: tuple[int, ...] = (1, 3),
     **settings: Any,
 ) -> NDArray[np.uint8]:
-    config = TrainCamConfig(**settings)
+    config = TrainCamConfig(**{"teacher_steps": ("par",), **settings})
     labels: NDArray[np.uint8] = Teacher(model.eval(), config, first=first)(picture, class_ids)
     return labels
 
