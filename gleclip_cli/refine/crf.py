@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from gleclip_cli.compiled import kernel
 from gleclip_cli.errors import BadInput, EnvironmentFault
 from gleclip_cli.refine.bands import MAX_PIXELS, bounded
 from gleclip_cli.refine.permutohedral import Lattice, build_lattice, slice_, splat
-from gleclip_cli.refine.rows import from_bits, kernel
+from gleclip_cli.refine.rows import from_bits
 
 _MAX_KEPT_PIXELS = 2**20  # some 45 MB; those of the last four sizes are kept
 SMALLEST = 1e-5

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
+from gleclip_cli.compiled import kernel
 from gleclip_cli.errors import BadInput
-from gleclip_cli.refine.rows import add, kernel, load, prefetch, store, zeros
+from gleclip_cli.refine.rows import add, load, prefetch, store, zeros
 from gleclip_cli.refine.simplices import find_corners, link_vertices
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that codes stay unique; scatters them over 64 bits

@@ -11,10 +11,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from gleclip_cli.compiled import kernel
-
-__all__ = ["add", "from_bits", "kernel", "load", "prefetch", "store", "zeros"]
-
 _intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = intrinsic
 
 

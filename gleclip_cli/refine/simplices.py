@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gleclip_cli.refine.rows import kernel
+from gleclip_cli.compiled import kernel
 
 _BLOCK = 256
 

@@ -10,8 +10,9 @@ import numba
 import numpy as np
 import pytest
 
+from gleclip_cli.compiled import kernel
 from gleclip_cli.refine.crf import _exp
-from gleclip_cli.refine.rows import add, from_bits, kernel, load, store
+from gleclip_cli.refine.rows import add, from_bits, load, store
 
 ROOT = Path(__file__).resolve().parents[2]
 
