@@ -126,26 +126,7 @@ class Settings:
         named = any("split" in layer for layer in layers)
         if preset.get("split") == TRAINAUG and not named and not self._has_trainaug:
             preset = {**preset, "split": TRAIN}
-        if any({"bg_power", "bg_rule"} & layer.keys() for layer in layers):
-            # a rule that somebody names is not outdone by a constant that nobody has named
-            preset = {name: value for name, value in preset.items() if name != "bg_threshold"}
-        if preset.get("affinity", "attention") != "attention" and not self._has_gleclip:
-            preset = {}
         return preset, *layers
-
-    @cached_property
-    def _has_gleclip(self) -> bool:
-        """Whether the run has, or will have, what its preset wants `refine` to follow."""
-        if self.command == "run":
-            return bool(self.config("gen-cam").method == "gle-clip")
-        mapped = self.run.output("gen_cam").exists() or "cams" in self.given
-        if self.command != "refine" or self.run.cam_checkpoint().exists() or not mapped:
-            return True  # without maps, refine tells what is missing
-        self.report.say(
-            "This run has no trained GLE-CLIP, which the preset of refine is for: "
-            "the defaults take its place."
-        )
-        return False
 
     @cached_property
     def _has_trainaug(self) -> bool:

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from gleclip_cli import pipeline
 from gleclip_cli.artifacts.run_dir import RunDir, last_run
 from gleclip_cli.cli.settings import nearest, read_toml
-from gleclip_cli.config import GenCamConfig, RefineConfig
+from gleclip_cli.config import GenCamConfig
 from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.presets import PRESETS
 
@@ -89,40 +88,6 @@ def test_a_default_typed_out_wins_over_the_preset(stages: Any, gleclip: Run) -> 
     hold("runs/scenes", "scenes")
     gleclip("gen-cam", "--dataset", "scenes", "--clip-weights", "openai")
     assert stages.last.config.clip_weights == "openai"
-
-
-def test_a_rule_for_the_background_wins_over_the_constant_of_a_preset(
-    stages: Any, gleclip: Run
-) -> None:
-    checkpoint = RunDir("runs/scenes").cam_checkpoint()
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
-    gleclip("refine", "--dataset", "scenes")
-    assert stages.last.config.bg_threshold == PRESETS["scenes"]["refine"]["bg_threshold"]
-    assert stages.last.config.steps == PRESETS["scenes"]["refine"]["steps"]
-    gleclip("refine", "--dataset", "scenes", "--bg-power", 1)
-    assert (stages.last.config.bg_power, stages.last.config.bg_threshold) == (1, None)
-
-
-def test_without_a_trained_gle_clip_refine_follows_nothing_that_was_learned(
-    stages: Any, gleclip: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    RunDir("runs/scenes").output("gen_cam").mkdir(parents=True)
-    result = gleclip("refine", "--dataset", "scenes")
-    assert stages.last.config == RefineConfig()
-    assert "no trained GLE-CLIP" in result.stderr
-    found = []
-
-    def look(run: RunDir, configs: dict[str, Any], *_: Any, **__: Any) -> pipeline.Summary:
-        found.append(configs["refine"])
-        return pipeline.Summary(run)
-
-    monkeypatch.setattr(pipeline, "run", look)
-    file = tmp_path / "free.toml"
-    file.write_text('[all]\ndataset = "scenes"\n[gen-cam]\nmethod = "similarity"\n')
-    gleclip("run", "scenes")
-    gleclip("run", file, "--run", "free")
-    assert [config.steps for config in found] == [("walk", "crf"), RefineConfig().steps]
 
 
 def test_the_environment_names_the_data(
