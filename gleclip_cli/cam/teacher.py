@@ -10,11 +10,11 @@ from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.cam.grounded import Grounded
 from gleclip_cli.cam.method import CamMethod
+from gleclip_cli.cam.refiner import Refiner
 from gleclip_cli.cam.training_free import TrainingFree
 from gleclip_cli.config import PIXEL_STEPS, GenCamConfig, RefineConfig, TrainCamConfig
 from gleclip_cli.model.gleclip import GLECLIP
-from gleclip_cli.refine.pseudo_mask import pseudo_mask, with_background
-from gleclip_cli.refine.steps import on_pixels
+from gleclip_cli.refine.pseudo_mask import pseudo_mask
 
 
 class Teacher:
@@ -27,21 +27,16 @@ class Teacher:
     def __init__(self, model: GLECLIP, config: TrainCamConfig, *, first: bool) -> None:
         view = _untrained(model, config) if first else _trained(model, config)
         self._method = CamMethod(view, scales=(1.0,), flip=False)
-        self._refine = RefineConfig(split=config.split, steps=_pixel_steps(config))
+        steps = tuple(step for step in config.teacher_steps if step in PIXEL_STEPS)
+        self._refiner = Refiner(RefineConfig(split=config.split, steps=steps), self._method.device)
         self._num_labels = model.num_classes + 1
 
     def __call__(self, image: UInt8[ndarray, "H W 3"], class_ids: Sequence[int]) -> Labels:
         """Return the label of every pixel: 0 or one of `class_ids`."""
         (maps,) = self._method([self._method.prepare(image)], [class_ids])
         cam = Cam(maps, np.array(class_ids, np.int64), (image.shape[0], image.shape[1]))
-        scores = with_background(cam)
-        refined = on_pixels(scores, image, self._refine, self._method.device)
-        places, _ = pseudo_mask(refined)
+        places, _ = pseudo_mask(self._refiner(cam, image))
         return cam.labels(places, self._num_labels)
-
-
-def _pixel_steps(config: TrainCamConfig) -> tuple[str, ...]:
-    return tuple(step for step in config.teacher_steps if step in PIXEL_STEPS)
 
 
 def _untrained(model: GLECLIP, config: TrainCamConfig) -> TrainingFree:
