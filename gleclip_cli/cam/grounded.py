@@ -1,6 +1,7 @@
 """Maps of GLE-CLIP: probabilities of the trained model, spread along the gated affinity."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -15,15 +16,18 @@ from gleclip_cli.parallel.device import arithmetic
 from gleclip_cli.refine.affinity import caa, gated
 from gleclip_cli.refine.walk import walk_grid, walked
 
+Spread = Literal["none", "caa", "walk"]
+"""What spreads the probabilities of a view over their objects."""
+
 
 class Grounded:
     """Maps of one view by a trained model.
 
-    With `spread`, a map is the mean of the probabilities, fine but patchy, and of what CAA makes
-    of them on the patch grid, coarse but whole: each alone is worse. With the model's gate CLIP's
-    attention counts where the learned affinity agrees. With `walk`, the probabilities walk along
-    the finest pixel embeddings. `labelled` False: classes are not known to be there, so that what
-    CAA spreads keeps the height of its map.
+    With `spread` caa, a map is the mean of the probabilities, fine but patchy, and of what CAA
+    makes of them on the patch grid, coarse but whole: each alone is worse. With the model's gate
+    CLIP's attention counts where the learned affinity agrees. With walk, the probabilities walk
+    along the finest pixel embeddings. `labelled` False: classes are not known to be there, so that
+    what CAA spreads keeps the height of its map.
     """
 
     stretched = False
@@ -32,16 +36,14 @@ class Grounded:
         self,
         model: GLECLIP,
         *,
-        spread: bool,
+        spread: Spread,
         threshold: float,
-        walk: bool = False,
         labelled: bool = True,
         precision: str = "fp32",
     ) -> None:
         self._model = model
         self._spread = spread
         self._threshold = threshold
-        self._walk = walk
         self._labelled = labelled
         self._precision = precision
 
@@ -60,18 +62,18 @@ class Grounded:
                 model.clip.normalise(images),
                 calibration=model.calibration,
                 blocks=model.blocks,
-                attention=self._spread,
+                attention=self._spread == "caa",
             )
         grounding = model.ground(*features_of(features), images)
         present = present_of(class_ids, model.num_classes).to(images.device)
         shares = class_probabilities(grounding.logits, model.num_classes, present)
         maps = [share[list(ids)] for share, ids in zip(shares, class_ids, strict=True)]
-        if self._walk:
+        if self._spread == "none":
+            return maps
+        if self._spread == "walk":
             cells = walk_grid((images.shape[2], images.shape[3]))
             embedded = grounding.pixels.permute(0, 3, 1, 2)
             return [walked(own, [seen], cells) for own, seen in zip(maps, embedded, strict=True)]
-        if not self._spread:
-            return maps
         affinity: Sequence[Tensor | None] = [None] * len(maps)
         if model.gate and grounding.joined is not None:
             affinity = list(learned_affinity(grounding.joined))

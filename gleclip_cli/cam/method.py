@@ -102,7 +102,7 @@ def trained(config: GenCamConfig, model: GLECLIP) -> CamMethod:
     """Return the method of a trained model."""
     view = Grounded(
         model,
-        spread=config.caa,
+        spread="caa" if config.caa else "none",
         threshold=config.box_threshold,
         labelled=config.labels == "given",
         precision=config.precision,

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import Cam
-from gleclip_cli.cam.grounded import Grounded
+from gleclip_cli.cam.grounded import Grounded, Spread
 from gleclip_cli.cam.method import CamMethod
 from gleclip_cli.cam.refiner import Refiner
 from gleclip_cli.cam.training_free import TrainingFree
@@ -50,6 +50,7 @@ def _untrained(model: GLECLIP, config: TrainCamConfig) -> TrainingFree:
 
 
 def _trained(model: GLECLIP, config: TrainCamConfig) -> Grounded:
-    walk = "walk" in config.teacher_steps
-    spread = config.caa and not walk
-    return Grounded(model, spread=spread, threshold=config.caa_threshold, walk=walk)
+    spread: Spread = "caa" if config.caa else "none"
+    if "walk" in config.teacher_steps:
+        spread = "walk"
+    return Grounded(model, spread=spread, threshold=config.caa_threshold)

@@ -42,7 +42,7 @@ def test_present_classes_are_marked() -> None:
 def test_without_spreading_maps_are_probabilities(build: Build, images: Tensor) -> None:
     model = build(opened=True)
     for found, expected in zip(
-        maps_of(model, images, spread=False), shares_of(model, images), strict=True
+        maps_of(model, images, spread="none"), shares_of(model, images), strict=True
     ):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
@@ -56,7 +56,7 @@ def test_a_spread_map_is_the_mean_of_fine_and_coarse(
     with torch.no_grad():
         joined = model.ground(*features_of(seen), images).joined
     assert joined is not None
-    found = maps_of(model, images, spread=True)
+    found = maps_of(model, images, spread="caa")
     for index, fine in enumerate(shares_of(model, images)):
         affinity = seen.attention[index].mean(dim=0)
         if gate:
@@ -72,15 +72,15 @@ def test_a_spread_map_is_the_mean_of_fine_and_coarse(
 
 def test_without_a_decoder_there_is_nothing_to_gate_with(build: Build, images: Tensor) -> None:
     models = [build(gd=False, opened=True, gate=gate) for gate in (True, False)]
-    gated, plain = (maps_of(model, images, spread=True) for model in models)
+    gated, plain = (maps_of(model, images, spread="caa") for model in models)
     assert all(torch.equal(one, other) for one, other in zip(gated, plain, strict=True))
 
 
 def test_maps_of_all_classes_keep_their_heights(build: Build, images: Tensor) -> None:
     model, everything = build(opened=True), [[1, 2, 3]] * 2
     fine = torch.stack(shares_of(model, images, everything))
-    kept = torch.stack(maps_of(model, images, everything, spread=True, labelled=False))
-    stretched = torch.stack(maps_of(model, images, everything, spread=True))
+    kept = torch.stack(maps_of(model, images, everything, spread="caa", labelled=False))
+    stretched = torch.stack(maps_of(model, images, everything, spread="caa"))
     heights = fine.amax(dim=(2, 3))
     assert (kept.amax(dim=(2, 3)) <= heights + 1e-4).all()
     assert (stretched.amax(dim=(2, 3)) >= 0.5 - 1e-4).all()  # a spread map reaches 1
@@ -89,9 +89,9 @@ def test_maps_of_all_classes_keep_their_heights(build: Build, images: Tensor) ->
     assert (kept.amax(dim=(2, 3))[faint] < 0.4).all()
 
 
-@pytest.mark.parametrize("spread", [True, False])
+@pytest.mark.parametrize("spread", ["none", "caa", "walk"])
 def test_fault_69_images_of_a_batch_get_what_they_get_alone(
-    build: Build, images: Tensor, spread: bool
+    build: Build, images: Tensor, spread: str
 ) -> None:
     model = build(opened=True)
     together = maps_of(model, images, spread=spread)
@@ -100,12 +100,12 @@ def test_fault_69_images_of_a_batch_get_what_they_get_alone(
         assert found.min() >= 0
         assert found.max() <= 1
         # a box of CAA may open one cell more or less where rounding meets its threshold
-        assert torch.quantile((found - alone).abs(), 0.95) < (0.02 if spread else 1e-4)
+        assert torch.quantile((found - alone).abs(), 0.95) < (0.02 if spread == "caa" else 1e-4)
 
 
 def test_half_precision_is_for_cuda(build: Build, images: Tensor) -> None:
     model = build(opened=True)
-    full, half = (maps_of(model, images, spread=True, precision=p) for p in ("fp32", "bf16"))
+    full, half = (maps_of(model, images, spread="caa", precision=p) for p in ("fp32", "bf16"))
     assert all(torch.equal(one, other) for one, other in zip(full, half, strict=True))
 
 
@@ -113,7 +113,7 @@ def test_what_all_classes_leave_is_the_mass_of_the_background_words(
     build: Build, images: Tensor
 ) -> None:
     model = build(opened=True)
-    (maps,) = maps_of(model, images[1:], CLASS_IDS[1:], spread=False)
+    (maps,) = maps_of(model, images[1:], CLASS_IDS[1:], spread="none")
     with torch.no_grad():
         share = class_probabilities(model(images[1:]), 3, present_of(CLASS_IDS[1:], 3))
     left = background_scores(maps.numpy(), rule="sum")

@@ -76,7 +76,7 @@ def test_caa_by_both_is_what_gen_cam_does(
     with torch.no_grad():
         fine, made_with = (
             Grounded(model, spread=spread, threshold=0.5)(images[:1], [[1, 3]])[0]
-            for spread in (False, True)
+            for spread in ("none", "caa")
         )
     later = spreader("caa", affinity="both", caa_threshold=0.5)(fine.numpy(), numpy_image(images))
     np.testing.assert_allclose(later, made_with, atol=1e-5)
