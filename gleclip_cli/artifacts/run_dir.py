@@ -129,6 +129,11 @@ class OutDir(RunDir):
         return Path(self.root, folder, *parents, f"{name}{ending}")
 
 
+def run_of(checkpoint: Path) -> RunDir:
+    """The run that a segmentation network lies in, if it lies in one."""
+    return RunDir(checkpoint.resolve().parent.parent.parent)
+
+
 def safe_name(image_id: str) -> str:
     """Quote an image id into one file name: no `/`, no `..`, reversible by URL unquoting.
 

@@ -61,7 +61,8 @@ class Settings:
         tables = read_toml(file) if file else {}
         values = {**tables.get("all", {}), **tables.get("prepare-data", {}), **given}
         named = values.get("dataset") or context.params["dataset"]
-        run = RunDir(run_folder(values.get("run"), named, report))
+        elsewhere = context.params.get("checkpoint") is not None  # needs no run, so none is sought
+        run = RunDir(run_folder(values.get("run"), named, report, last=not elsewhere))
         held = None if command == "prepare-data" else _held_dataset(run)
         if held and named and held != named:
             raise UsageError(f"{run.root} holds {held}, not {named}.", "Name another --run.")
@@ -177,13 +178,15 @@ def _source(context: typer.Context, name: str) -> str:
     return source.name if source else ""
 
 
-def run_folder(run: str | Path | None, dataset: str | None, report: Report) -> Path:
-    """Return the folder of a run: as named, that of the data set, or the one used last."""
+def run_folder(
+    run: str | Path | None, dataset: str | None, report: Report, *, last: bool = True
+) -> Path:
+    """Return the folder of a run: as named, that of the data set, or the one used `last`."""
     if run:
         return Path(run)
     if dataset:
         return RUNS / dataset
-    folder = last_run(RUNS)
+    folder = last_run(RUNS) if last else None
     if folder:
         report.say(f"Using {folder}, the run used last.")
     return folder or RUNS / "scenes"

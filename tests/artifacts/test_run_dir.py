@@ -7,7 +7,14 @@ from urllib.parse import unquote
 import pytest
 
 from gleclip_cli.artifacts.atomic import write_text
-from gleclip_cli.artifacts.run_dir import RunDir, last_run, printable, remember_run, safe_name
+from gleclip_cli.artifacts.run_dir import (
+    RunDir,
+    last_run,
+    printable,
+    remember_run,
+    run_of,
+    safe_name,
+)
 from gleclip_cli.errors import BadInput
 
 NAMES = [
@@ -67,6 +74,7 @@ def test_paths_of_a_run() -> None:
     assert run.cam("train", "2007_000032") == Path("runs/voc/gen_cam/train/cams/68/2007_000032.npz")
     assert run.confidence("val", "a") == Path("runs/voc/refine/val/confidence/a.png")
     assert run.checkpoint("seg") == Path("runs/voc/train_seg/seg/checkpoint.safetensors")
+    assert run_of(run.checkpoint("seg")).root == Path("runs/voc").resolve()
     assert run.training_state("seg") == Path("runs/voc/train_seg/seg/state")
     assert run.evaluation("seg", "val") == Path("runs/voc/evaluate/seg-val")
     assert run.pred_mask("seg", "val", "a") == Path("runs/voc/evaluate/seg-val/pred_masks/a.png")

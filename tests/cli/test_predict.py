@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import Result
 
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
-from gleclip_cli.artifacts.run_dir import last_run
+from gleclip_cli.artifacts.run_dir import RunDir, last_run, remember_run
 from gleclip_cli.seg.network import NetworkSpec, build_network
 
 Run = Callable[..., Result]
@@ -52,6 +52,16 @@ def test_pictures_are_labelled_and_bad_ones_named(network: str, gleclip: Run) ->
     assert refused.exit_code == 5
 
 
+def test_with_a_network_of_any_place_no_run_is_used(network: str, gleclip: Run) -> None:
+    Path("runs/mine").mkdir(parents=True)
+    remember_run(RunDir("runs/mine"))
+    words = ("predict", "a", "--out", "o", "--dry-run")
+    assert "Using runs/mine, the run used last." in gleclip(*words).stderr
+    result = gleclip(*words, "--checkpoint", network)
+    assert result.exit_code == 0
+    assert "runs" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -59,6 +69,7 @@ def test_pictures_are_labelled_and_bad_ones_named(network: str, gleclip: Run) ->
         (("empty", "--out", "o", "--checkpoint", "net"), 2, "No picture in empty"),
         (("a", "--out", ".", "--checkpoint", "net"), 2, "folder of the output"),
         (("a", "--out", "o", "--checkpoint", "net", "--tags", "dgo"), 2, "no class 'dgo'"),
+        (("a", "--out", "o", "--checkpoint", "net", "--method", "clip-es"), 2, "uses none"),
         (("a", "--out", "o", "--window", "8", "--stride", "9"), 2, "--stride is 9"),
         (("a", "--out", "o", "--method", "gle-clip"), 3, "No prepared data"),
         (("a", "--out", "o", "--method", "similarity", "--window", "8"), 2, "whole pictures"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gleclip_cli.artifacts.checkpoint import checkpoint_files
 from gleclip_cli.artifacts.json_files import read_json
-from gleclip_cli.artifacts.run_dir import RunDir, printable
+from gleclip_cli.artifacts.run_dir import RunDir, printable, run_of
 from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.config import PredictConfig
 from gleclip_cli.datasets.class_table import class_table
@@ -37,7 +37,9 @@ class Model:
 
 
 def network_model(checkpoint: Path, run: RunDir, config: PredictConfig) -> Model:
-    """Return a trained network; colours come from a class table beside it, else from the run's.
+    """Return a trained network; colours are those of a class table beside it, else of its run.
+
+    That is the run it lies in, or else `run`.
 
     Raises:
         MissingInput: there is no such checkpoint.
@@ -57,7 +59,7 @@ def network_model(checkpoint: Path, run: RunDir, config: PredictConfig) -> Model
         raise BadInput(
             f"{printable(checkpoint)} does not tell its {error}.", "Train it again."
         ) from error
-    vocabulary = _vocabulary(names, checkpoint.with_name("classes.toml"), run)
+    vocabulary = _vocabulary(names, checkpoint, run)
 
     def load(device: torch.device, warn: Callable[[str], None]) -> Label:
         from gleclip_cli.seg.labeller import load_labeller
@@ -95,11 +97,12 @@ def map_model(run: RunDir, config: PredictConfig, classes: str, tags: Sequence[s
     return Model(vocabulary, about, load)
 
 
-def _vocabulary(names: tuple[str, ...], beside: Path, run: RunDir) -> Vocabulary:
-    """Return the table of these classes, for their colours: the one beside, or the run's."""
-    tables = [str(beside)]
-    with suppress(MissingInput):  # a network may travel without its run
-        tables.append(load_prepared(run).vocabulary)
+def _vocabulary(names: tuple[str, ...], checkpoint: Path, run: RunDir) -> Vocabulary:
+    """Return the table of these classes, for their colours."""
+    tables = [str(checkpoint.with_name("classes.toml"))]
+    for home in (run_of(checkpoint), run):
+        with suppress(MissingInput):  # a network may travel without its run
+            tables.append(load_prepared(home).vocabulary)
     for table in tables:
         with suppress(UsageError):
             known = load_vocabulary(table)

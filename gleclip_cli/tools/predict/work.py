@@ -16,7 +16,7 @@ from gleclip_cli.artifacts.photos import Photo, load_photo
 from gleclip_cli.artifacts.run_dir import OutDir, RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage
 from gleclip_cli.config import Execution, PredictConfig
-from gleclip_cli.errors import BadInput
+from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.parallel.device import device_of
 from gleclip_cli.progress import SILENT, Progress, counted
@@ -48,10 +48,16 @@ def predict(
     `classes`: a class table for methods without training. Pictures of earlier calls stay.
 
     Raises:
-        UsageError: no picture, an unknown tag, an output around its input.
+        UsageError: no picture, an unknown tag, an output around its input, a `checkpoint` for a
+            method that uses no network.
         MissingInput: no such network, or GLE-CLIP has not been trained.
         OtherSettings: `out` holds masks made with other settings.
     """
+    if checkpoint is not None and config.method != "network":
+        raise UsageError(
+            f"--checkpoint names a network, and --method {config.method} uses none.",
+            "Leave one of both out.",
+        )
     pictures = find_pictures(images, out)
     tags = find_tags(config.tags, pictures.files)
     if config.method == "network":

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from gleclip_cli.errors import MissingInput, OtherSettings, UsageError
 from gleclip_cli.seg.network import NetworkSpec, build_network
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.tools.predict import predict
+from gleclip_cli.tools.predict.model import network_model
 
 NAMES = ("background", "cat", "dog", "cow")
 SPEC = NetworkSpec(arch="deeplabv2-small", num_classes=4)
@@ -211,6 +213,17 @@ def test_a_network_of_any_folder_gives_the_same(here: Path) -> None:
     go(out="c", checkpoint=Path("elsewhere"))
     with Image.open(OutDir("c").mask("photos/town/1")) as mask:
         assert mask.getpalette()[3:6] == [1, 2, 3]
+
+
+def test_colours_are_those_of_the_run_that_a_network_lies_in(here: Path) -> None:
+    folder = RUN.output("prepare_data")
+    folder.mkdir(parents=True)
+    facts = {"dataset": "folder", "vocabulary": "classes.toml", "root": "x", "splits": {}}
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    colours = "palette = [[0, 0, 0], [1, 2, 3]]\n"
+    (folder / "classes.toml").write_text(colours + class_table(NAMES[1:]))
+    model = network_model(RUN.checkpoint("seg"), RunDir("none"), PredictConfig())
+    assert model.vocabulary.palette[1].tolist() == [1, 2, 3]
 
 
 def test_a_dry_run_writes_nothing(here: Path) -> None:
