@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,19 @@ class Entry:
     files: dict[str, str]
     fingerprint: str = ""
     facts: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        image_id: str,
+        paths: Iterable[Path],
+        fingerprint: str,
+        facts: Mapping[str, int],
+    ) -> "Entry":
+        """Describe files in `folder`, as they are now."""
+        files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
+        return cls(image_id, files, fingerprint, whole_numbers(facts))
 
     @property
     def content(self) -> str:
@@ -40,6 +54,11 @@ class Entry:
             return all(sha256_of(folder / name) == digest for name, digest in self.files.items())
         except OSError:
             return False
+
+
+def whole_numbers(counts: Mapping[str, int]) -> dict[str, int]:
+    """Plain integers, for JSON: numpy's and booleans become them, floats are refused."""
+    return {name: operator.index(count) for name, count in counts.items()}
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """`Manifest`: what a stage made, from what, with what; written last."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from gleclip_cli.errors import BadInput, MissingInput
 from gleclip_cli.progress import counted
 
 _FAILURES_SHOWN = 20
+_LOOK_AGAIN = 0.2
 MANIFEST_FILE = "manifest.json"
 SETTINGS_FILE = "settings.json"
 _OF_ITEMS = ("gen_cam", "refine")
@@ -144,6 +146,16 @@ def store_manifest(manifest: Manifest) -> Manifest:
             return old
     write_json(manifest.path, manifest.data)
     return manifest
+
+
+def wait_for(manifest: Manifest) -> Manifest:
+    """Return the manifest once another shard has written it.
+
+    A launcher ends this process if one of them dies.
+    """
+    while not manifest.path.exists():
+        time.sleep(_LOOK_AGAIN)
+    return _wrap(manifest.path, read_json(manifest.path))
 
 
 def _wrap(path: Path, data: dict[str, Any]) -> Manifest:

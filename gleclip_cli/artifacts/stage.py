@@ -5,20 +5,17 @@ A stage without items (a training) asks `Stage.finished`. Both hand the files of
 whole to `Stage.finish`.
 """
 
-import operator
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gleclip_cli.artifacts.atomic import append_line, as_item_fault, atomic_write
+from gleclip_cli.artifacts.atomic import atomic_write
+from gleclip_cli.artifacts.faults import Faults
 from gleclip_cli.artifacts.folder import check_inodes, enter_folder
-from gleclip_cli.artifacts.index import FAILED_FILE, WHOLE, Index
-from gleclip_cli.artifacts.json_files import json_line, read_json
-from gleclip_cli.artifacts.lines import Entry, sha256_of
+from gleclip_cli.artifacts.index import WHOLE, Index
+from gleclip_cli.artifacts.journal import Journal
+from gleclip_cli.artifacts.lines import Entry, whole_numbers
 from gleclip_cli.artifacts.lock import FolderLock
 from gleclip_cli.artifacts.manifest import (
     MANIFEST_FILE,
@@ -27,17 +24,15 @@ from gleclip_cli.artifacts.manifest import (
     load_manifest,
     require,
     store_manifest,
+    wait_for,
 )
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.settings import check_folder, joint_digest, stage_settings
 from gleclip_cli.config import Execution
-from gleclip_cli.errors import BadInput, EnvironmentFault
+from gleclip_cli.errors import EnvironmentFault
 from gleclip_cli.progress import SILENT, Progress, counted
 
 __all__ = ["Manifest", "Stage", "atomic_write", "load_manifest", "open_stage", "require"]
-
-LOG_FILE = "log.jsonl"
-_LOOK_AGAIN = 0.2
 
 
 @contextmanager
@@ -87,7 +82,7 @@ class Stage:
     """An open stage output; made by `open_stage`.
 
     `finished`: there is nothing left to do (with items, ask after `todo`); `dry_run`: nothing
-    may be written; `warnings`: what `warn` was told; `closing`: ends with `open_stage`.
+    may be written; `listeners` are told what is logged; `closing`: ends with `open_stage`.
     """
 
     def __init__(
@@ -102,18 +97,15 @@ class Stage:
         self.folder = folder
         self.dry_run = execution.dry_run
         self.finished = False
-        self.warnings: list[str] = []
-        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []  # are told what is logged
         self.closing = ExitStack()
         self.index = Index(folder, execution.shard, item_ids)
+        self._journal = Journal(folder, execution, arguments, progress)
+        self.listeners = self._journal.listeners
+        self._faults = Faults(self.index, execution, progress)
         self._settings = settings
         self._execution = execution
-        self._about: dict[str, Any] = {"arguments": dict(arguments)}
-        self._progress = progress
-        self._started = time.monotonic()
         self._input_digest = joint_digest(settings["digests"])
         self._fingerprints: Mapping[str, str] = {}
-        self._failures = 0
         self._left = 0
 
     def start(self, warnings: Sequence[str], *, keep: bool, keep_others: bool = False) -> None:
@@ -167,23 +159,14 @@ class Stage:
             check_inodes(self.folder, len(left))
         return [image_id for image_id in own if image_id in left]
 
-    @contextmanager
-    def item(self, image_id: str, path: Path | None = None) -> Iterator[None]:
+    def item(self, image_id: str, path: Path | None = None) -> AbstractContextManager[None]:
         """Work on one item; a fault of the item is recorded, or raised under `--on-bad stop`.
 
         Raises:
             BadInput: the item is bad and `on_bad` is stop, or `max_failures` is reached.
             EnvironmentFault: the disk is full; no other item would fare better.
         """
-        try:
-            yield
-        except (BadInput, OSError) as error:
-            fault = as_item_fault(error)
-            if self._execution.on_bad == "stop" or not isinstance(fault, BadInput):
-                raise fault from error
-            self._fail(image_id, path, fault)
-        else:
-            self.index.mend(image_id)
+        return self._faults.item(image_id, path)
 
     def begun(self) -> Manifest:
         """Describe an output while it is made, for a stage that works on it at the same time."""
@@ -195,25 +178,19 @@ class Stage:
         """Record a finished item and its files; `facts` are summed into the manifest's counts."""
         if not self.dry_run:
             fingerprint = self._fingerprints.get(image_id, "")
-            self.index.append(self._entry(image_id, paths, fingerprint, facts))
+            self.index.append(Entry.of(self.folder, image_id, paths, fingerprint, facts))
 
     def note(self, **facts: Any) -> None:
         """Add facts to the manifest, such as the device or a chosen threshold."""
-        self._about.update(facts)
+        self._journal.note(**facts)
 
     def warn(self, message: str) -> None:
         """Say and record something the user should know."""
-        self.warnings.append(message)
-        self._progress.warn(message)
-        self.log({"event": "warning", "message": message})
+        self._journal.warn(message)
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append one event to log.jsonl."""
-        if not self.dry_run:
-            moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-            append_line(self.folder / LOG_FILE, json_line({"time": moment, **event}))
-            for listen in self.listeners:
-                listen(event)
+        self._journal.log(event)
 
     def finish(self, *paths: Path, **counts: int) -> Manifest:
         """Close the output: `paths` are files of the output as a whole, `counts` for people.
@@ -222,8 +199,8 @@ class Stage:
         Shards that run together return when it is there.
         """
         if not self.dry_run and (paths or not (self.index.item_ids or self.finished)):
-            self.index.append(self._entry(WHOLE, paths, self._input_digest, {}))
-        numbers = _whole_numbers(counts)
+            self.index.append(Entry.of(self.folder, WHOLE, paths, self._input_digest, {}))
+        numbers = whole_numbers(counts)
         if self.dry_run:
             numbers["to_do"] = self._left if self.index.item_ids else int(not self.finished)
         return self._close(numbers)
@@ -251,12 +228,7 @@ class Stage:
     def _close(self, numbers: Mapping[str, int], *, last: bool = True) -> Manifest:
         with self.index.guard(active=not self.dry_run):
             contents = self.index.state() if self.dry_run else self.index.close(last=last)
-            about = {
-                **self._about,
-                "execution": asdict(self._execution),
-                "warnings": self.warnings,
-                "seconds": round(time.monotonic() - self._started, 3),
-            }
+            about = self._journal.about()
             manifest = build_manifest(self.folder, self._settings, contents, numbers, about)
             if contents.ended and not self.dry_run:
                 manifest = store_manifest(manifest)
@@ -264,40 +236,8 @@ class Stage:
             elif last and not self.dry_run:
                 self._take_back_manifest()
         if self._execution.together and not contents.ended and not self.dry_run:
-            return self._wait(manifest)
+            return wait_for(manifest)
         return manifest
-
-    def _wait(self, manifest: Manifest) -> Manifest:
-        """Return the manifest of all shards; a launcher ends this process if one of them dies."""
-        while not manifest.path.exists():
-            time.sleep(_LOOK_AGAIN)
-        data = read_json(manifest.path)
-        return replace(manifest, data=data, counts=data["counts"], complete=data["complete"])
-
-    def _entry(
-        self, image_id: str, paths: Sequence[Path], fingerprint: str, facts: Mapping[str, int]
-    ) -> Entry:
-        files = {path.relative_to(self.folder).as_posix(): sha256_of(path) for path in paths}
-        return Entry(image_id, files, fingerprint, _whole_numbers(facts))
 
     def _take_back_manifest(self) -> None:
         (self.folder / MANIFEST_FILE).unlink(missing_ok=True)
-
-    def _fail(self, image_id: str, path: Path | None, fault: BadInput) -> None:
-        failure = {"id": image_id, "reason": fault.cause, "remedy": fault.remedy}
-        if path is not None:
-            failure["path"] = printable(path)
-        self.index.fail(failure)
-        self._progress.warn(printable(f"{image_id}: {fault.cause}"))
-        self._failures += 1
-        most = self._execution.max_failures
-        if most is not None and self._failures >= most:
-            raise BadInput(
-                f"Stopped after {self._failures} failed items (--max-failures).",
-                f"Read {printable(self.folder / FAILED_FILE)}.",
-            ) from fault
-
-
-def _whole_numbers(counts: Mapping[str, int]) -> dict[str, int]:
-    """Plain integers, for JSON: numpy's and booleans become them, floats are refused."""
-    return {name: operator.index(count) for name, count in counts.items()}

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gleclip_cli.artifacts.journal import LOG_FILE
 from gleclip_cli.artifacts.json_files import read_json
 from gleclip_cli.artifacts.lines import read_lines
 from gleclip_cli.artifacts.manifest import MANIFEST_FILE, SETTINGS_FILE
 from gleclip_cli.artifacts.run_dir import RunDir, printable
-from gleclip_cli.artifacts.stage import LOG_FILE
 from gleclip_cli.config import STAGE_CONFIGS
 from gleclip_cli.errors import BadInput
 from gleclip_cli.tools.report.commands import command_line
