@@ -28,7 +28,8 @@
 
 Every output folder of a stage, opened by `open_stage` as a `Stage`, also holds:
 
-    settings.json          stage key and what it is made of; written first
+    settings.json          stage key and what it is made of; written first, and removed if an error
+                           ends the stage before anything was made
     index.<i>-of-<n>.jsonl one `Entry` per finished item: id, file -> SHA-256, input: hash of what
                            it was made from, facts: counts; id "": files of the output as a whole;
                            the `Index` of n shards becomes one file when the last has finished

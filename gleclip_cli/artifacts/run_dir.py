@@ -168,8 +168,13 @@ def printable(text: object) -> str:
 
 
 def remember_run(run: RunDir, base: Path = Path("runs")) -> None:
-    """Note in `base`/.last that `run` was used last; a convenience, so never an error."""
+    """Note in `base`/.last that `run` was used last; a convenience, so never an error.
+
+    A run that failed before anything was made may be gone again.
+    """
     root = run.root.resolve()
+    if not root.is_dir():
+        return
     inside = root.is_relative_to(base.resolve())
     name = root.relative_to(base.resolve()) if inside else root
     with suppress(OSError):

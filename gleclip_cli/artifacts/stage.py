@@ -12,7 +12,7 @@ from typing import Any
 
 from gleclip_cli.artifacts.atomic import atomic_write
 from gleclip_cli.artifacts.faults import Faults
-from gleclip_cli.artifacts.folder import check_inodes, enter_folder
+from gleclip_cli.artifacts.folder import check_inodes, entered_folder
 from gleclip_cli.artifacts.index import WHOLE, Index
 from gleclip_cli.artifacts.journal import Journal
 from gleclip_cli.artifacts.lines import Entry, whole_numbers
@@ -71,7 +71,8 @@ def open_stage(
             )
             opened.look(keep=keep)
         else:
-            warnings = enter_folder(folder, settings, execution, stack, by_items=bool(item_ids))
+            entry = entered_folder(folder, settings, execution, by_items=bool(item_ids))
+            warnings = stack.enter_context(entry)
             run.opened = True
             opened.start(warnings, keep=execution.resume, keep_others=keep_others)
         stack.enter_context(opened.closing)

@@ -20,7 +20,7 @@ from gleclip_cli.artifacts.run_dir import OutDir, RunDir
 from gleclip_cli.artifacts.stage import Manifest
 from gleclip_cli.config import Execution, PredictConfig
 from gleclip_cli.datasets.class_table import class_table
-from gleclip_cli.errors import MissingInput, OtherSettings, UsageError
+from gleclip_cli.errors import BadInput, MissingInput, OtherSettings, UsageError
 from gleclip_cli.seg.network import NetworkSpec, build_network
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.tools.predict import predict
@@ -213,6 +213,13 @@ def test_a_network_of_any_folder_gives_the_same(here: Path) -> None:
     go(out="c", checkpoint=Path("elsewhere"))
     with Image.open(OutDir("c").mask("photos/town/1")) as mask:
         assert mask.getpalette()[3:6] == [1, 2, 3]
+
+
+def test_a_network_that_cannot_be_read_leaves_no_folder(here: Path) -> None:
+    RUN.checkpoint("seg").write_bytes(b"damaged")
+    with pytest.raises(BadInput, match="damaged"):
+        go()
+    assert not Path("out").exists()
 
 
 def test_colours_are_those_of_the_run_that_a_network_lies_in(here: Path) -> None:
