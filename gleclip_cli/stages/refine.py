@@ -7,26 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.manifest import not_kept
-from gleclip_cli.artifacts.maps import Cam, load_cam, save_confidence, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
 from gleclip_cli.artifacts.tables import load_prepared
-from gleclip_cli.cam.refiner import Refiner
+from gleclip_cli.cam.mask_writer import MaskWriter, mask_files
 from gleclip_cli.config import Execution, RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
-from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, UsageError
+from gleclip_cli.errors import BadInput, MissingInput, UsageError
 from gleclip_cli.interop.map_folder import MapFolder, find_maps
 from gleclip_cli.metrics.mask_statistics import measure_masks
 from gleclip_cli.parallel.device import device_of
 from gleclip_cli.parallel.workers import over_images
 from gleclip_cli.progress import SILENT, Progress, counted
-from gleclip_cli.refine.pseudo_mask import pseudo_mask
 from gleclip_cli.refine.steps import require_steps
 
 _SHOWN = 5
@@ -182,11 +176,11 @@ class Masks:
         """Yield every id once its mask and confidence are written or have failed."""
         split, folder = self.config.split, self.folder
         setup = (self.run, self.config, self.device, self.source, folder)
-        for image_id, refined in over_images(_Refiner, setup, image_ids, workers=workers):
+        for image_id, refined in over_images(MaskWriter, setup, image_ids, workers=workers):
             path = folder.path(image_id) if folder else self.run.cam(split, image_id)
             with self.stage.item(image_id, path):
                 without_classes = refined()
-                files = _files(self.run, split, image_id)
+                files = mask_files(self.run, split, image_id)
                 self.stage.done(image_id, *files, without_classes=without_classes)
             yield image_id
 
@@ -224,63 +218,3 @@ def _why_lost(cams: Manifest | MapFolder, image_ids: Sequence[str]) -> str:
         return f": {printable(', '.join(image_ids[:_SHOWN]))}{more}"
     limit = cams.data["config"]["limit"]
     return f" (gen-cam --limit {limit})" if limit else ""
-
-
-def _files(run: RunDir, split: str, image_id: str) -> tuple[Path, Path]:
-    return run.pseudo_mask(split, image_id), run.confidence(split, image_id)
-
-
-class _Refiner:
-    """Refines one image at a time; made once per process."""
-
-    def __init__(
-        self,
-        run: RunDir,
-        config: RefineConfig,
-        device: str,
-        source: "MapSource | None",
-        folder: MapFolder | None,
-    ) -> None:
-        self._run, self._config, self._folder = run, config, folder
-        self._data = load_prepared(run)
-        self._tags = self._data.labels(config.split)
-        self._vocabulary = load_vocabulary(self._data.vocabulary)
-        self._refiner = Refiner(config, torch.device(device), source)
-
-    def __call__(self, image_id: str) -> bool:
-        """Write the mask and confidence of an image; return whether it has no class."""
-        cam = self._maps(image_id)
-        places, share = pseudo_mask(self._scores(cam, image_id))
-        labels = cam.labels(places, len(self._vocabulary.class_names))
-        mask_path, confidence_path = _files(self._run, self._config.split, image_id)
-        save_label_image(mask_path, labels, self._vocabulary.palette)
-        save_confidence(confidence_path, share)
-        return not len(cam.class_ids)
-
-    def _maps(self, image_id: str) -> Cam:
-        split = self._config.split
-        if self._folder is None:
-            return load_cam(self._run.cam(split, image_id))
-        return self._folder.load(
-            image_id,
-            size=self._data.record(split, image_id).size,
-            num_classes=len(self._vocabulary.class_names),
-            tags=self._tags[image_id],
-        )
-
-    def _scores(self, cam: Cam, image_id: str) -> NDArray[np.float32]:
-        if not self._refiner.works_on(cam):
-            return self._refiner.plain(cam)
-        image = self._data.load_image(self._config.split, image_id)
-        if image.shape[:2] != cam.size:
-            raise BadInput(
-                f"{printable(image_id)} has {image.shape[:2]} pixels, its maps are of {cam.size}.",
-                "Run `gleclip gen-cam` again.",
-            )
-        try:
-            return self._refiner(cam, image)
-        except torch.OutOfMemoryError as error:
-            raise EnvironmentFault(
-                f"The device has no memory for one image of {cam.size} pixels.",
-                "Use --device cpu.",
-            ) from error
