@@ -75,11 +75,21 @@ class ClipDecoder(nn.Module):
         self, features: Float[Tensor, "b l h w d"], images: Float[Tensor, "b 3 H W"]
     ) -> Float[Tensor, "b c h4 w4"]:
         """Return logits at stride 4 from `features` and the pictures they belong to."""
+        return self.logits(self.tokens(features), images)
+
+    def tokens(self, features: Float[Tensor, "b l h w d"]) -> Float[Tensor, "b h w f"]:
+        """Return one token per patch, of all layers and before context: what patches are like."""
         parts = [
             functional.gelu(project(features[:, index]))
             for index, project in enumerate(self.project)
         ]
-        tokens = self.join(torch.cat(parts, dim=-1))
+        joined: Tensor = self.join(torch.cat(parts, dim=-1))
+        return joined
+
+    def logits(
+        self, tokens: Float[Tensor, "b h w f"], images: Float[Tensor, "b 3 H W"]
+    ) -> Float[Tensor, "b c h4 w4"]:
+        """Return logits at stride 4 from `tokens` and the pictures they belong to."""
         for layer in self.context:
             tokens = layer(tokens)
         coarse = self.classify(tokens).permute(0, 3, 1, 2)

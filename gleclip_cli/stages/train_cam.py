@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import asdict
-from hashlib import sha256
 from typing import Any
 
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
@@ -16,26 +15,25 @@ from gleclip_cli.cam.criterion import GroundingCriterion
 from gleclip_cli.cam.lesson import TaughtLesson
 from gleclip_cli.cam.mosaic import draw_mosaics
 from gleclip_cli.cam.teacher import Teacher
-from gleclip_cli.cam.texts import remembered, wording_of
+from gleclip_cli.cam.texts import remembered, texts_hash, wording_of
 from gleclip_cli.config import Execution, TrainCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
-from gleclip_cli.errors import BadInput, MissingInput, UsageError
+from gleclip_cli.errors import MissingInput, UsageError
 from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.gleclip import GLECLIP
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.model.weights import ClipSource, find_clip
-from gleclip_cli.parallel.batches import prefetched
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
-from gleclip_cli.parallel.threads import picture_threads
 from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.resources import clip_files
 from gleclip_cli.training.batches import AugmentedBatches
 from gleclip_cli.training.cached import CachedBatches
-from gleclip_cli.training.loop import fit, resume
+from gleclip_cli.training.loop import fit, rounds
 from gleclip_cli.training.output import BadImages, monitor, open_training
 from gleclip_cli.training.recipe import Recipe
 from gleclip_cli.training.source import Drawing, batch_source
+from gleclip_cli.training.teaching import teach
 from gleclip_cli.training.trainer import Trainer
 
 _MONITORED = 20
@@ -82,7 +80,7 @@ def _train(
     names = clip_files(config.clip_model, config.clip_weights)
     source = find_clip(*names, fetch=not execution.dry_run)
     wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
-    weights = {"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()}
+    weights = {"clip": source.sha256, "texts": texts_hash(wording)}
     with open_training(
         run, "train_cam", config, inputs=inputs, weights=weights,
         processes=processes, execution=execution, progress=progress,
@@ -158,52 +156,45 @@ class _Training:
         self, trainer: Trainer, model: GLECLIP, image_ids: list[str], on_bad: BadImages
     ) -> None:
         """Teach and learn, round by round, from where the saved state stands."""
-        resume(trainer, self._state)
         source: CachedBatches | AugmentedBatches | None = None
-        first = 0
-        for number in range(self._config.rounds):
-            last = round(trainer.recipe.steps * (number + 1) / self._config.rounds)
-            if trainer.step < last:
-                if trainer.step == first:  # later, these weights are no longer the teacher's
-                    self._teach(model, number, image_ids, on_bad)
-                lesson = self._lesson(number, image_ids)
-                if source is None:
-                    source = self._source(model, lesson, image_ids, on_bad)
-                else:
-                    source.relabel(lesson)
-                fit(
-                    trainer,
-                    source.steps,
-                    until=last,
-                    state_folder=self._state,
-                    log=self._stage.log,
-                    progress=self._progress,
-                )
-            first = last
+        for number, last, begins in rounds(
+            trainer, self._config.rounds, self._state, log=self._stage.log
+        ):
+            if begins:  # later, these weights are no longer the teacher's
+                self._teach(model, number, image_ids, on_bad)
+            lesson = self._lesson(number, image_ids)
+            if source is None:
+                source = self._source(model, lesson, image_ids, on_bad)
+            else:
+                source.relabel(lesson)
+            fit(
+                trainer,
+                source.steps,
+                until=last,
+                state_folder=self._state,
+                log=self._stage.log,
+                progress=self._progress,
+            )
 
     def _teach(self, model: GLECLIP, number: int, image_ids: list[str], on_bad: BadImages) -> None:
         """Write the labels of a round that are not there yet; processes share the images."""
         teacher = Teacher(model.eval(), self._config, first=number == 0)
-        own = image_ids[self._processes.rank :: self._processes.count]
-        missing = [i for i in own if not self._run.teacher_mask(number, i).exists()]
 
         def label(image_id: str) -> Labels:
             image = self._prepared.load_image(self._config.split, image_id)
             return teacher(image, self._tags[image_id])
 
-        with picture_threads(model.clip.mean.device) as threads:
-            labelled = prefetched(missing, label, workers=threads)
-            task = f"teacher {number + 1}"
-            for image_id, result in self._progress.each(labelled, total=len(missing), label=task):
-                try:
-                    labels = result()
-                except (BadInput, OSError) as error:
-                    on_bad(image_id, error)
-                    continue
-                path = self._run.teacher_mask(number, image_id)
-                save_label_image(path, labels, self._vocabulary.palette)
+        def save(image_id: str, labels: Labels) -> None:
+            path = self._run.teacher_mask(number, image_id)
+            save_label_image(path, labels, self._vocabulary.palette)
+
+        teach(
+            image_ids, label, save,
+            done=lambda image_id: self._run.teacher_mask(number, image_id).exists(),
+            device=model.clip.mean.device, processes=self._processes, on_bad=on_bad,
+            progress=self._progress, task=f"teacher {number + 1}",
+        )  # fmt: skip
         model.train()
-        self._processes.wait()
 
     def _lesson(self, number: int, image_ids: list[str]) -> TaughtLesson:
         """Return what a round teaches; its mosaics are those of all rounds, and get tags."""

@@ -13,9 +13,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gleclip_cli.artifacts.labels import ignore_index
+from gleclip_cli.artifacts.labels import Labels, ignore_index
 from gleclip_cli.datasets.transforms import pad_to
 from gleclip_cli.errors import BadInput
 from gleclip_cli.progress import SILENT, Progress
@@ -130,13 +131,13 @@ class CachedBatches:
                 drawn = []
 
     def relabel(self, load: Load) -> None:
-        """Take the mask of every kept picture from `load`.
+        """Take the mask of every kept picture, and its confidence, from `load`.
 
         One that cannot be read any more stays, and `on_bad` is told.
         """
         for image_id, kept in self._kept.items():
             try:
-                _, mask, *_ = load(image_id)
+                _, mask, *confidence = load(image_id)
             except (BadInput, OSError) as error:
                 self._on_bad(image_id, error)
                 continue
@@ -144,7 +145,8 @@ class CachedBatches:
                 raise ValueError(f"the mask of {image_id} is {mask.shape}, not {kept.size}")
             padded = np.full(kept.mask.shape, ignore_index(mask), mask.dtype)
             padded[: mask.shape[0], : mask.shape[1]] = mask
-            self._kept[image_id] = replace(kept, mask=torch.from_numpy(padded))
+            weights = _extended(confidence, mask, kept.mask.shape)
+            self._kept[image_id] = replace(kept, mask=torch.from_numpy(padded), confidence=weights)
 
     def _fill(self, image_ids: Iterable[str], load: Load) -> None:
         """Keep every picture that can be read; pictures of one size share a forward."""
@@ -158,10 +160,8 @@ class CachedBatches:
             size = padded_size(mask.shape, crop=self._crop, patch=self._network.patch_size)
             pair = pad_to(to_picture(image), torch.tensor(mask), size, fill=self._network.fill)
             alike = waiting.setdefault(pair[1].shape, [])
-            borders = (0, size[1] - mask.shape[1], 0, size[0] - mask.shape[0])
-            weights = (torch.tensor(plane.astype(mask.dtype, copy=False)) for plane in confidence)
-            padded = tuple(nn.functional.pad(plane, borders) for plane in weights)
-            alike.append((image_id, _Kept(*pair, mask.shape, padded)))
+            weights = _extended(confidence, mask, size)
+            alike.append((image_id, _Kept(*pair, mask.shape, weights)))
             if len(alike) == _PER_FORWARD:
                 self._keep(waiting.pop(pair[1].shape))
         for alike in waiting.values():
@@ -208,3 +208,14 @@ class CachedBatches:
         confidence = tuple(map(pixels_of, kept.confidence))
         features = tuple(map(part_of, kept.features))
         return pixels_of(kept.image), pixels_of(kept.mask), confidence, features
+
+
+def _extended(
+    planes: Iterable[NDArray[np.uint8]], mask: Labels, size: Sequence[int]
+) -> tuple[Tensor, ...]:
+    """Pad planes of the mask's shape to a size (H, W) with zeros, in the mask's type."""
+    borders = (0, size[1] - mask.shape[1], 0, size[0] - mask.shape[0])
+    return tuple(
+        nn.functional.pad(torch.tensor(plane.astype(mask.dtype, copy=False)), borders)
+        for plane in planes
+    )

@@ -42,6 +42,24 @@ def resume(trainer: Trainer, state_folder: Path) -> bool:
     return ahead
 
 
+def rounds(
+    trainer: Trainer, count: int, state_folder: Path, *, log: Callable[[Mapping[str, Any]], None]
+) -> Iterator[tuple[int, int, bool]]:
+    """Yield what is left of `count` equal rounds: number, step after the last, whether it begins.
+
+    Goes on from the state in `state_folder`; `fit` to the end of a round before the next is asked
+    for. Raises what `resume` does.
+    """
+    if resume(trainer, state_folder):
+        log({"event": "resumed", "step": trainer.step})
+    first = 0
+    for number in range(count):
+        last = round(trainer.recipe.steps * (number + 1) / count)
+        if trainer.step < last:
+            yield number, last, trainer.step == first
+        first = last
+
+
 def fit(
     trainer: Trainer,
     batches: Batches,
