@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gleclip_cli.artifacts.checkpoint import network_elsewhere
 from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.maps import save_label_image
 from gleclip_cli.artifacts.per_image import (
@@ -19,15 +18,15 @@ from gleclip_cli.artifacts.per_image import (
 )
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, open_stage, require
-from gleclip_cli.artifacts.tables import PreparedData, load_prepared, load_scores, save_scores
-from gleclip_cli.config import EVALUATE_WHAT, TRAIN, EvaluateConfig, Execution
+from gleclip_cli.artifacts.tables import load_prepared, save_scores
+from gleclip_cli.config import TRAIN, EvaluateConfig, Execution
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import UsageError
 from gleclip_cli.metrics.bootstrap import bootstrap
 from gleclip_cli.metrics.mix_ups import mix_ups
-from gleclip_cli.metrics.scope import Scope, find_scope, made_for
-from gleclip_cli.metrics.sources import Levels, Sources
-from gleclip_cli.metrics.sweep import BackgroundSweep, sweep_of_train
+from gleclip_cli.metrics.sources import Levels
+from gleclip_cli.metrics.subject import Subject, find_subject
+from gleclip_cli.metrics.sweep import BackgroundSweep
 from gleclip_cli.metrics.tally import Counted, Tally, count_image
 from gleclip_cli.parallel.batches import helpers, prefetched
 from gleclip_cli.progress import SILENT, Progress
@@ -68,20 +67,25 @@ def evaluate(
             "Several processes share predictions of a network, if these are saved; nothing else.",
             "Leave out torchrun or --shard: scores are counted by one process.",
         )
-    work = _prepare(run, config, execution, progress)
+    allow = execution.allow_partial
+    prepared = require(run, "prepare_data", allow_partial=allow)
+    vocabulary = load_vocabulary(load_prepared(run).vocabulary)
+    names = vocabulary.class_names
+    subject = find_subject(run, config, prepared, names, allow_partial=allow, progress=progress)
+    work = _Evaluation(run, config, execution, progress, vocabulary, subject)
     with open_stage(
         run,
         "evaluate",
         config,
         name=name,
-        inputs=work.inputs,
-        item_ids=work.scope.listed if work.keeps_predictions else (),
+        inputs=subject.inputs,
+        item_ids=subject.scope.listed if config.predicts else (),
         execution=execution,
         progress=progress,
     ) as stage:
         if stage.dry_run:
             return stage.finish()
-        todo = stage.todo(work.fingerprints()) if work.keeps_predictions else []
+        todo = stage.todo(subject.fingerprints()) if config.predicts else []
         if not todo and stage.finished:
             finished = load_manifest(run, "evaluate", name)
             if finished.complete:
@@ -89,93 +93,27 @@ def evaluate(
         return work.score(stage, todo)
 
 
-def _prepare(
-    run: RunDir, config: EvaluateConfig, execution: Execution, progress: Progress
-) -> "_Evaluation":
-    """Find everything that is to be scored, and refuse what cannot be."""
-    split, partial = config.split, execution.allow_partial
-    prepared = require(run, "prepare_data", allow_partial=partial)
-    stage_name = {"cam": "gen_cam", "pseudo": "refine"}.get(config.what, "train_seg")
-    by_split = config.what in EVALUATE_WHAT
-    output = made_for(run, stage_name, split) if by_split else config.what
-    partial = partial or config.allow_missing
-    data = load_prepared(run)
-    vocabulary = load_vocabulary(data.vocabulary)
-    if by_split or run.checkpoint(output) == run.checkpoint_of(output):
-        source = require(run, stage_name, output, allow_partial=partial)
-    else:
-        source = network_elsewhere(run.checkpoint_of(output), vocabulary.class_names)
-    if by_split and output != split:
-        progress.say(f"{split} has no output of its own: {output}, which holds it, serves.")
-    scope = find_scope(data, config, source, output)
-    swept_elsewhere = config.what == "cam" and config.bg_threshold is None and split != TRAIN
-    return _Evaluation(
-        run=run,
-        config=config,
-        execution=execution,
-        progress=progress,
-        data=data,
-        vocabulary=vocabulary,
-        prepared=prepared,
-        source=source,
-        made_for=output,
-        train_sweep=sweep_of_train(run, source) if swept_elsewhere else None,
-        scope=scope,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Evaluation:
-    """One evaluation; `made_for` is the split or network whose output is scored."""
+    """One evaluation on its way."""
 
     run: RunDir
     config: EvaluateConfig
     execution: Execution
     progress: Progress
-    data: PreparedData
     vocabulary: Vocabulary
-    prepared: Manifest
-    source: Manifest
-    made_for: str
-    train_sweep: Manifest | None
-    scope: Scope
-
-    @property
-    def inputs(self) -> list[Manifest | None]:
-        return [self.prepared, self.source, self.train_sweep]
+    subject: Subject
 
     @property
     def num_classes(self) -> int:
         return len(self.vocabulary.class_names)
 
-    @property
-    def sources(self) -> Sources:
-        return Sources(self.run, self.data, self.config, self.made_for, self.num_classes)
-
-    @property
-    def labels_used(self) -> bool:
-        """Whether image-level labels have chosen the classes of what is scored."""
-        if self.config.what not in EVALUATE_WHAT:
-            return False
-        made = self.source.data
-        told = made["config"] if self.config.what == "cam" else made
-        return bool(told.get("labels", "given") == "given")
-
-    @property
-    def keeps_predictions(self) -> bool:
-        """Whether predictions are files: they take time, so an interrupted run keeps them."""
-        return self.config.predicts
-
-    def fingerprints(self) -> dict[str, str]:
-        images = self.data.fingerprints(self.config.split)
-        return {i: f"{self.source.digest} {images[i]}" for i in self.scope.listed}
-
     def score(self, stage: Stage, todo: list[str]) -> Manifest:
         """Predict what is left, count every image, write the scores."""
-        config, palette = self.config, self.vocabulary.palette
-        image_ids = self.scope.scored
-        if self.keeps_predictions:
-            self._write_predictions(stage, todo, palette)
+        config, subject = self.config, self.subject
+        image_ids = subject.scope.scored
+        if config.predicts:
+            self._write_predictions(stage, todo)
             if not stage.ended():
                 return stage.leave()  # the last process scores
             failed = stage.index.failures()
@@ -190,48 +128,44 @@ class _Evaluation:
             chosen: dict[str, Any] = {}
             if config.what == "cam":
                 chosen, image_ids = self._score_maps(stage, add)
-            elif self.keeps_predictions or config.what == "pseudo":
-                image_ids = self._each(stage, image_ids, self.sources.counted, add, "score")
+            elif config.predicts or config.what == "pseudo":
+                image_ids = self._each(stage, image_ids, subject.sources.counted, add, "score")
             else:
                 image_ids = self._score_network(stage, add)
             tally.require_pixels()
-        counts = {**self.scope.counts, "unscorable": len(self.scope.scored) - len(image_ids)}
+        return self._write_scores(stage, tally, chosen, image_ids)
+
+    def _write_scores(
+        self, stage: Stage, tally: Tally, chosen: dict[str, Any], image_ids: list[str]
+    ) -> Manifest:
+        """Write what was counted on these images, with intervals and warnings."""
+        subject = self.subject
+        counts = {**subject.scope.counts, "unscorable": len(subject.scope.scored) - len(image_ids)}
         images = read_image_tables(stage.folder, self.num_classes)
         overlaps = (image.overlap for image in images)
         intervals = bootstrap(overlaps, tally.images, resamples=_RESAMPLES)
         scores = tally.scores(self.vocabulary.class_names, intervals)
-        scores = replace(scores, extra={**self._facts(), **chosen, **counts, **scores.extra})
+        scores = replace(scores, extra={**subject.facts(), **chosen, **counts, **scores.extra})
         for warning in mix_ups(tally.confusion, ignored_pixels=tally.ignored_pixels):
             stage.warn(warning)
         files = save_scores(stage.folder, scores, tally.confusion)
         files += [stage.folder / name for name in (IMAGE_TABLE, CLASS_TABLE)]
         return stage.finish(*files, images=scores.images, **counts)
 
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "dataset": self.data.dataset,
-            "what": self.config.what,
-            "split": self.config.split,
-            "made_for": self.made_for,
-            "image_level_labels_used": self.labels_used,
-        }
-
     def _score_maps(self, stage: Stage, add: Callable[[Counted], None]) -> _Chosen:
         """Score maps; return the background threshold with its origin, and the scored images.
 
         A threshold that is known needs one pass over the maps, one that is chosen here another.
         """
-        config, image_ids, sources = self.config, self.scope.scored, self.sources
+        config, image_ids, sources = self.config, self.subject.scope.scored, self.subject.sources
         chosen, sweep = BackgroundSweep(self.num_classes), BackgroundSweep(self.num_classes)
-        threshold, origin = config.bg_threshold, "given"
-        if threshold is None and self.train_sweep is not None:
-            threshold = float(load_scores(self.train_sweep.path.parent).extra["threshold"])
-            origin = TRAIN
-        if threshold is None:
+        known = self.subject.known_threshold()
+        if known is None:
             image_ids = self._each(
                 stage, image_ids, sources.levels, lambda one: chosen.add(*one), "sweep"
             )
-            threshold, origin = chosen.result().threshold, config.split
+            known = chosen.result().threshold, config.split
+        threshold, origin = known
 
         def take(one: tuple[Counted, Levels]) -> None:
             add(one[0])
@@ -252,28 +186,28 @@ class _Evaluation:
 
     def _score_network(self, stage: Stage, add: Callable[[Counted], None]) -> list[str]:
         """Predict and score without keeping a mask; return the scored images."""
-        label = self._network(stage)
+        label, sources = self._network(stage), self.subject.sources
 
         def load(image_id: str) -> tuple[str, Labels, NDArray[np.uint8]]:
-            return image_id, self.sources.gt_mask(image_id), self.sources.image(image_id)
+            return image_id, sources.gt_mask(image_id), sources.image(image_id)
 
         def take(one: tuple[str, Labels, NDArray[np.uint8]]) -> None:
             image_id, gt_mask, image = one
             add(count_image(image_id, gt_mask, label(image), self.num_classes))
 
         workers = self.execution.workers
-        return self._each(stage, self.scope.scored, load, take, "score", workers=workers)
+        return self._each(stage, self.subject.scope.scored, load, take, "score", workers=workers)
 
-    def _write_predictions(self, stage: Stage, todo: list[str], palette: NDArray[np.uint8]) -> None:
+    def _write_predictions(self, stage: Stage, todo: list[str]) -> None:
         """Predict every image of this process's list that is not done."""
-        config = self.config
+        config, data = self.config, self.subject.data
         if todo:
             label = self._network(stage)
-            images = prefetched(todo, self.sources.image, workers=self.execution.workers)
+            images = prefetched(todo, self.subject.sources.image, workers=self.execution.workers)
             for image_id, image in self.progress.each(images, total=len(todo), label="predict"):
                 path = self.run.pred_mask(config.what, config.split, image_id)
-                with stage.item(image_id, self.data.record(config.split, image_id).image):
-                    save_label_image(path, label(image()), palette)
+                with stage.item(image_id, data.record(config.split, image_id).image):
+                    save_label_image(path, label(image()), self.vocabulary.palette)
                     stage.done(image_id, path)
 
     def _each(
@@ -287,11 +221,11 @@ class _Evaluation:
         workers: int | None = None,
     ) -> list[str]:
         """Hand to `take` what `work` makes of each id, in threads; return what went well."""
-        good = []
+        good, data = [], self.subject.data
         threads = helpers(self.execution.workers) if workers is None else workers
         results = prefetched(image_ids, work, workers=threads)
         for image_id, result in self.progress.each(results, total=len(image_ids), label=label):
-            with stage.item(image_id, self.data.record(self.config.split, image_id).mask):
+            with stage.item(image_id, data.record(self.config.split, image_id).mask):
                 take(result())
                 good.append(image_id)
         return good
