@@ -68,9 +68,9 @@ class Summary:
     All but `over` and `under` lie in [0, 1]. Per class (C,): `iou`, `precision`, `recall`;
     `false_positive` and `false_negative`, shares of the union, so that the three sum to 1
     (IRN: FP = 1 - true / union, FN = 1 - predicted / union). `miou` is the mean over classes with
-    a non-empty union, `miou_foreground` the same without background. `over` and `under` are means
-    over foreground classes with a hit: wrong and missed pixels by hits (SEAM, CVPR 2020: over- and
-    under-activation).
+    a non-empty union, `miou_foreground` the same without background. `over` and `under` are over-
+    and under-activation (SEAM, CVPR 2020: m_FP and m_FN), means over foreground classes of FP / TP
+    and FN / TP; here a class without a hit, where they have no bound, is left out.
     """
 
     iou: NDArray[np.float64]
