@@ -15,18 +15,14 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from gleclip_cli.compiled import kernel
 from gleclip_cli.errors import BadInput, EnvironmentFault
 from gleclip_cli.refine.bands import MAX_PIXELS, bounded
 from gleclip_cli.refine.permutohedral import Lattice, build_lattice, slice_, splat
-from gleclip_cli.refine.rows import from_bits
+from gleclip_cli.refine.softmax import softmax
 
 _MAX_KEPT_PIXELS = 2**20  # some 45 MB; those of the last four sizes are kept
 SMALLEST = 1e-5
 _LANES = (1, 2, 4, 8)
-_STRIP = 256
-# 2^f on [0, 1], relative error 8e-8: a Chebyshev fit
-_POWER_OF_TWO = (0.00899258403, 0.0558236045, 0.24015453, 0.693152968, 0.999999927)
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def _lattice(
     values = np.zeros((blocks, height * width, lanes), np.float32)
     refined = _unary(scores).reshape(count, height * width)
     logits = np.subtract(refined[0], refined[1:], out=refined[1:])
-    _softmax(values, logits)
+    softmax(values, logits)
     small = height * width <= _MAX_KEPT_PIXELS
     gaussian_lattice = _kept_gaussian_lattice if small else _gaussian_lattice
     kernels = [
@@ -151,7 +147,7 @@ def _lattice(
                 splat(table, block, lattice, zero)
             for number, (table, (lattice, weight)) in enumerate(zip(tables, kernels, strict=True)):
                 slice_(block, table, lattice, float(number > 0), weight, zero)
-        _softmax(values, logits)
+        softmax(values, logits)
     refined[0] = 1
     for k in range(count - 1):
         refined[k + 1] = values[k // lanes, :, k % lanes]
@@ -193,60 +189,6 @@ def _bilateral_lattice(image: UInt8[np.ndarray, "H W 3"], settings: CrfSettings)
 def _positions(height: int, width: int, sxy: float) -> Float32[np.ndarray, "2 n"]:
     rows, columns = np.indices((height, width), np.float32).reshape(2, -1)
     return np.stack([columns, rows]) / np.float32(sxy)
-
-
-@kernel
-def _exp(x: Any) -> Any:
-    """Return exp(max(x, -60)) for x <= 0 to 4e-6: smaller numbers are slow and change nothing.
-
-    A polynomial for the fraction of x / log 2, bits for its whole part: loops become vectors.
-    """
-    scaled = (x if x > -60 else np.float32(-60)) * np.float32(1.4426950408889634)
-    whole = np.int32(scaled) - 1  # rounds towards 0: the fraction lies in (0, 1]
-    f = scaled - np.float32(whole)
-    power = np.float32(0.00187623295)
-    for coefficient in _POWER_OF_TWO:
-        power = power * f + np.float32(coefficient)
-    return from_bits(np.int32((whole + 127) << 23)) * power
-
-
-@kernel
-def _softmax(values: Any, logits: Any) -> None:
-    """Turn messages `values` into probabilities; the background's logit is less their sum.
-
-    One strip of pixels after another, class by class: rows of a strip become vectors.
-    """
-    classes, pixels = logits.shape
-    lanes = values.shape[2]
-    for start in range(0, pixels, _STRIP):
-        strip = slice(start, min(start + _STRIP, pixels))
-        count = strip.stop - start
-        scores = np.empty((classes, count), np.float32)
-        total, largest = np.zeros(count, np.float32), np.zeros(count, np.float32)
-        for k in range(classes):
-            message, score = values[k // lanes, strip, k % lanes], scores[k]
-            for p in range(count):
-                score[p] = message[p]
-            for p in range(count):
-                total[p] += score[p]
-        for k in range(classes):
-            logit, score = logits[k, strip], scores[k]
-            for p in range(count):
-                score[p] += logit[p] + total[p]
-            for p in range(count):
-                largest[p] = score[p] if score[p] > largest[p] else largest[p]
-        for p in range(count):
-            total[p] = _exp(-largest[p])
-        for k in range(classes):
-            score = scores[k]
-            for p in range(count):
-                score[p] = _exp(score[p] - largest[p])
-            for p in range(count):
-                total[p] += score[p]
-        for k in range(classes):
-            probability, score = values[k // lanes, strip, k % lanes], scores[k]
-            for p in range(count):
-                probability[p] = score[p] / total[p]
 
 
 def _densecrf2d() -> Any:

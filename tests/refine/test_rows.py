@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from gleclip_cli.compiled import kernel
-from gleclip_cli.refine.crf import _exp
 from gleclip_cli.refine.rows import add, from_bits, load, store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,13 +40,6 @@ def test_bits_of_a_float() -> None:
     assert float_of(np.float32(-1.75).view(np.int32)) == -1.75
 
 
-def test_exponential_is_exact_and_never_tiny() -> None:
-    numbers = -np.linspace(0, 60, 2001, dtype=np.float32)
-    powers = [_exp(x) for x in numbers]
-    np.testing.assert_allclose(powers, np.exp(numbers.astype(float)), rtol=4e-6)
-    assert _exp(np.float32(-1e30)) == pytest.approx(np.exp(-60), rel=4e-6)
-
-
 def test_compiled_code_needs_no_place_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither beside the source nor in a home folder, as in many containers."""
     compiled = numba.njit
@@ -67,7 +59,7 @@ def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
     code = (
         "import numpy as np; from gleclip_cli.refine import crf, permutohedral, simplices\n"
         "crf.dense_crf(np.zeros((4, 5, 3), np.uint8), np.ones((2, 4, 5), np.float32))\n"
-        "kernels = crf._softmax, permutohedral._blur, simplices.find_corners\n"
+        "kernels = crf.softmax, permutohedral._blur, simplices.find_corners\n"
         "print([sum(k.stats.cache_misses.values()) for k in kernels])"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
