@@ -7,6 +7,7 @@ import typer
 
 from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
+from gleclip_cli.cli.results import show_findings
 from gleclip_cli.config import PrepareDataConfig
 from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.progress import Progress, counted
@@ -37,7 +38,7 @@ def check(
         )
         index = inspect(config, workers=workers, progress=report)
         report.document["dataset"] = dataset
-        report.findings(index)
+        show_findings(report, index)
         if index.problems:
             raise BadInput(
                 f"{counted(len(index.problems), 'problem')} in {index.root}.",

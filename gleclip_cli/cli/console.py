@@ -4,7 +4,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import starmap
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -26,9 +25,6 @@ from gleclip_cli.progress import counted
 
 if TYPE_CHECKING:  # `--help` loads neither numpy nor torch
     from gleclip_cli.artifacts.manifest import Manifest
-    from gleclip_cli.datasets.source import DataIndex
-    from gleclip_cli.pipeline import Summary
-    from gleclip_cli.plan import Plan
 
 T = TypeVar("T")
 
@@ -109,7 +105,7 @@ class Report:
     def done(self, manifest: "Manifest") -> None:
         """Tell what a stage made; its failed items decide the exit code."""
         folder, counts = manifest.path.parent, manifest.counts
-        self._failures(manifest)
+        self.failures(manifest)
         self.document |= {"output": str(folder), "counts": counts, "complete": manifest.complete}
         limit = manifest.data.get("config", {}).get("limit")
         cut = f", --limit {limit}" if limit else ""
@@ -119,10 +115,11 @@ class Report:
             what = f"{left} of {counts['items']} items to do" if counts["items"] else "to do"
             self.say(f"{folder}: {what if left else 'finished'}; nothing written{cut}.")
             return
-        named = [_named(name, number) for name, number in counts.items() if number]
-        self.say(f"{folder}: {', '.join(named)}{cut}; {time.monotonic() - self.started:.1f} s.")
+        told = [named(name, number) for name, number in counts.items() if number]
+        self.say(f"{folder}: {', '.join(told)}{cut}; {time.monotonic() - self.started:.1f} s.")
 
-    def _failures(self, manifest: "Manifest") -> None:
+    def failures(self, manifest: "Manifest") -> None:
+        """Tell the failed items of a stage."""
         failed = manifest.counts.get("failed", 0)
         if not failed:
             return
@@ -136,82 +133,15 @@ class Report:
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Show a result of the command as a table."""
-        self._result(_table(title, columns, rows))
+        if not self.as_json:
+            self.bars.stop()
+            self.out.print(_table(title, columns, rows))
 
     def tell(self, line: str) -> None:
         """Show a result of the command in one line."""
         if not self.as_json:
             self.bars.stop()
             self.out.print(Text(printable(line)), soft_wrap=True)
-
-    def areas(self, classes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Show what pictures hold: images, share of all pixels and confidence by class."""
-        self.document["classes"] = classes
-        rows = [
-            [name, str(area["images"]), percent(area["share"]), percent(area["confidence"])]
-            for name, area in sorted(classes.items(), key=lambda entry: -entry[1]["pixels"])
-        ]
-        columns = ["class", "images", "share", "confidence"]
-        self._result(_table("Pixels of all pictures, in percent", columns, rows))
-
-    def summary(self, summary: "Summary") -> None:
-        """Show what a whole run made: seconds and mIoU per step."""
-        scored = {r.label: r.scores.miou for r in summary.results if r.scores}
-        for result in summary.results:
-            self._failures(result.manifest)
-        self.document |= {
-            "run": str(summary.run.root),
-            "miou": scored,
-            "seconds_per_step": {r.label: round(r.seconds, 3) for r in summary.results},
-            "unscored": summary.unscored,
-            "waiting": summary.waiting,
-        }
-        rows = [
-            [r.label, f"{r.seconds:.1f}", percent(scored.get(r.label))] for r in summary.results
-        ]
-        rows += [[name, "", "no true masks"] for name in summary.unscored]
-        rows += [[name, "", "not reached"] for name in summary.waiting]
-        title = f"Run {summary.run.root}, mIoU in percent"
-        self._result(_table(title, ["step", "seconds", "mIoU"], rows))
-
-    def plan(self, plan: "Plan") -> None:
-        """Show what a run would do and cost."""
-        self.document |= {"steps": [vars(step) for step in plan.steps], "free_bytes": plan.free}
-        rows = [
-            [s.label, s.note or str(s.images), _duration(s.seconds), _megabytes(s.size)]
-            for s in plan.steps
-        ]
-        known = [s for s in plan.steps if s.seconds is not None]
-        if len(known) == len(rows):
-            seconds, size = sum(s.seconds or 0 for s in known), sum(s.size or 0 for s in known)
-            rows.append(["all", "", _duration(seconds), _megabytes(size)])
-        title = f"Plan, from a probe; {_megabytes(plan.free)} MB are free"
-        self._result(_table(title, ["step", "images", "time", "MB"], rows))
-
-    def findings(self, index: "DataIndex") -> None:
-        """Show what a data set holds, what is odd about it, and all its faults."""
-        problems = [
-            {"image": p.image_id, "path": p.path, "reason": p.cause, "remedy": p.remedy}
-            for p in index.problems
-        ]
-        self.document |= {
-            "data": str(index.root),
-            "counts": index.counts,
-            "notes": dict(index.notes),
-            "problems": problems,
-        }
-        for note, images in sorted(index.notes.items()):
-            self.warn(f"{counted(images, 'image')}: {note}.")
-        counts = ", ".join(starmap(_named, index.counts.items()))
-        self.say(f"{index.root}: {counts}.")
-        if problems:
-            rows = [[p["image"], p["reason"], p["remedy"]] for p in problems]
-            self._result(_table(counted(len(rows), "problem"), ["image", "reason", "remedy"], rows))
-
-    def _result(self, table: Table) -> None:
-        if not self.as_json:
-            self.bars.stop()
-            self.out.print(table)
 
     def error(self, cause: str, remedy: str, exit_code: int) -> None:
         """Print the cause, one line unless it lists many faults, and one line of remedy."""
@@ -250,7 +180,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
     return result
 
 
-def _named(name: str, number: int) -> str:
+def named(name: str, number: int) -> str:
     """Return an entry of a manifest's counts, such as `1 item` or `2 without maps`."""
     words = name.replace("_", " ")
     one = words if words.startswith("without") else words.removesuffix("s")
@@ -260,14 +190,3 @@ def _named(name: str, number: int) -> str:
 def percent(share: float | None) -> str:
     """Return a share in percent, without the sign; nothing for None."""
     return "" if share is None else f"{100 * share:.1f}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def _megabytes(size: float | None) -> str:
-    return "unknown" if size is None else f"{size / 1e6:,.0f}"

@@ -7,6 +7,7 @@ import typer
 
 from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
+from gleclip_cli.cli.results import show_areas
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import CAM_METHODS, OVERLAYS, PredictConfig
 
@@ -104,4 +105,4 @@ def predict(
         )
         report.done(manifest)
         if not execution.dry_run and manifest.path.exists():  # else others are still at work
-            report.areas(read_json(folder.areas())["classes"])
+            show_areas(report, read_json(folder.areas())["classes"])

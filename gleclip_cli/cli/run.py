@@ -7,6 +7,7 @@ import typer
 
 from gleclip_cli.cli import options
 from gleclip_cli.cli.reporting import reporting
+from gleclip_cli.cli.results import show_plan, show_summary
 from gleclip_cli.cli.settings import Settings
 from gleclip_cli.config import STAGE_CONFIGS
 from gleclip_cli.errors import UsageError
@@ -63,11 +64,11 @@ def run(
         from gleclip_cli.plan import plan
 
         if dry_run:
-            report.plan(plan(settings.run, configs, executions, fused=fused, progress=report))
+            steps = plan(settings.run, configs, executions, fused=fused, progress=report)
+            show_plan(report, steps)
         else:
-            report.summary(
-                pipeline.run(settings.run, configs, executions, fused=fused, progress=report)
-            )
+            made = pipeline.run(settings.run, configs, executions, fused=fused, progress=report)
+            show_summary(report, made)
 
 
 def _alone() -> None:
