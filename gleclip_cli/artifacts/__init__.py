@@ -17,7 +17,9 @@
       refine/<split>/statistics.json       pixels, confidence and tags without a pixel, by class and
                                            by image; masks: digest of the manifest
       train_seg/<name>/                    checkpoint.safetensors; checkpoint.json: SHA-256, meta;
-                                           state/: training state, while a training is unfinished
+                                           state/: training state, while a training is unfinished,
+                                           and pseudo_masks-<n>/, confidence-<n>/ as of refine,
+                                           refreshed-<n>.json: step, pixels, how many changed
       evaluate/<what>-<split>/             `Scores`: scores.json, confusion.npz (rows: truth);
                                            `ImageCounts`: per_image.csv, a row per image (truth:
                                            CRC-32 of the true mask), and per_class.csv, a row per

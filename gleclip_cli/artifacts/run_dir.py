@@ -104,6 +104,20 @@ class RunDir:
         """Folder of the state from which training resumes."""
         return self.output("train_seg", name) / "state"
 
+    def refreshed(self, name: str, number: int) -> Path:
+        """What a training has found when it made its pseudo masks anew, for the nth time."""
+        return self.training_state(name) / f"refreshed-{number}.json"
+
+    def refreshed_mask(self, name: str, number: int, image_id: str) -> Path:
+        """Label image that a training made anew; as `pseudo_mask`."""
+        folder = self.training_state(name) / f"pseudo_masks-{number}"
+        return folder / f"{safe_name(image_id)}.png"
+
+    def refreshed_confidence(self, name: str, number: int, image_id: str) -> Path:
+        """Confidence image that a training made anew; as `confidence`."""
+        folder = self.training_state(name) / f"confidence-{number}"
+        return folder / f"{safe_name(image_id)}.png"
+
 
 class OutDir(RunDir):
     """A folder of predictions: a stage output by itself, with pictures in folders as they lay."""

@@ -112,6 +112,13 @@ def train_seg(
             help="From half of the training on, follow --ema where it is surer; 0: never.",
         ),
     ] = DEFAULTS.correction,
+    refresh: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Make pseudo masks anew N times by what clip-decoder has learned; 0: never.",
+        ),
+    ] = DEFAULTS.refresh,
     scales: Annotated[
         list[str], typer.Option(metavar="A,B", help="Range of random scales of the pictures.")
     ] = list(map(str, DEFAULTS.scales)),

@@ -15,10 +15,11 @@ class TrainSegConfig:
     `confidence_threshold`: pixels of pseudo masks below it are ignored (0 to 1);
     `confidence_weights`: the others count as much as they are sure. `correction`: from half of the
     training on, pixels take the label that the mean of weights (`ema`) gives more than this
-    probability. `jitter`: how far colours vary (0 to 1). `freeze_norms`: batch norm of a
-    pretrained body stays as it is. 0 turns `clip_norm`, `ema`, `jitter` and `correction` off.
-    `accumulate` batches make a step. `epochs` counts passes over the training split, `warmup` is a
-    share of them (0 to 1).
+    probability. `refresh`: how often clip-decoder, between equal rounds of its training, makes the
+    pseudo masks anew by the affinity it has learned. `jitter`: how far colours vary (0 to 1).
+    `freeze_norms`: batch norm of a pretrained body stays as it is. 0 turns `clip_norm`, `ema`,
+    `jitter`, `correction` and `refresh` off. `accumulate` batches make a step. `epochs` counts
+    passes over the training split, `warmup` is a share of them (0 to 1).
     `scales`: range of the random enlargement of training pictures; 1 alone keeps their size and
     lets the features of clip-decoder be cached. `pretrained`: what the body starts from; that of
     clip-decoder is always CLIP.
@@ -49,6 +50,7 @@ class TrainSegConfig:
     confidence_threshold: float = 0.0
     confidence_weights: bool = False
     correction: float = 0.0
+    refresh: int = 0
     scales: tuple[float, ...] = (1.0,)
     flip: bool = True
     jitter: float = 0.0
@@ -107,4 +109,15 @@ class TrainSegConfig:
             self.targets == "pseudo" or not (self.correction or self.confidence_weights),
             "--correction and --confidence-weights are for pseudo masks.",
             "Leave them out, or use --targets pseudo.",
+        )
+        require(self.refresh >= 0, f"--refresh is {self.refresh}.", "Use 0 or more.")
+        require(
+            not self.refresh or (self.arch, self.targets) == ("clip-decoder", "pseudo"),
+            "--refresh makes pseudo masks anew by what clip-decoder has learned.",
+            "Leave it out, or use --arch clip-decoder --targets pseudo.",
+        )
+        require(
+            not (self.refresh and self.compile),
+            "--refresh learns from parts that --compile hides.",
+            "Leave one of them out.",
         )

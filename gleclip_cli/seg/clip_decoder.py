@@ -51,7 +51,7 @@ class ClipDecoder(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c H W"]:
         """Return logits at the size of the pictures, which are RGB in [0, 1]."""
         height, width = images.shape[-2:]
-        padded = self._pad(images)
+        padded = self.pad(images)
         (features,) = self.features(padded)
         logits = self.decode(features, padded)
         logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear")
@@ -104,7 +104,7 @@ class ClipDecoder(nn.Module):
         """Everything a checkpoint has to hold: not CLIP, which its name and hash stand for."""
         return learned_weights(self)
 
-    def _pad(self, images: Tensor) -> Tensor:
+    def pad(self, images: Tensor) -> Tensor:
         """Extend to whole patches, to the right and below, by the mean colour."""
         right, below = ((-side) % self.patch_size for side in reversed(images.shape[-2:]))
         if not right and not below:

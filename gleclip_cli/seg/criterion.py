@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gleclip_cli.artifacts.labels import ignore_index
+from gleclip_cli.model.grounding_losses import learned_affinity, pair_loss
 from gleclip_cli.model.losses import (
     alone,
     balanced_cross_entropy,
@@ -28,7 +29,8 @@ class PixelCriterion:
     """Loss of a batch: the sum over the network's outputs, each on its own grid.
 
     `balanced` and `mean_count` as in `model.losses`; a batch with confidences is weighted by them.
-    `forward`: the network's training forward in another form, for instance compiled.
+    `forward`: the network's training forward in another form, for instance compiled. `pairs`:
+    weight of the pair loss that teaches the tokens of a clip-decoder which patches belong together.
     """
 
     network: SegmentationNetwork
@@ -37,6 +39,7 @@ class PixelCriterion:
     correction: Correction | None = None
     forward: Forward | None = None
     channels_last: bool = False
+    pairs: float = 0.0
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch on the network's device."""
@@ -46,6 +49,7 @@ class PixelCriterion:
         masks = batch.masks
         if self.correction and self.correction.active:
             masks = self.correction(batch.image_ids, self._taught(images, batch), masks)
+        outputs, tokens = self._outputs(images, batch)
         cross_entropy = balanced_cross_entropy if self.balanced else plain_cross_entropy
         losses = [
             cross_entropy(
@@ -55,15 +59,19 @@ class PixelCriterion:
                 ignore_index=ignore_index(masks),
                 mean_count=self.mean_count,
             )
-            for logits in self._outputs(images, batch)
+            for logits in outputs
         ]
+        if tokens is not None and self.pairs:
+            losses.append(self.pairs * _pairs(tokens, masks))
         return torch.stack(losses).sum()
 
-    def _outputs(self, images: Tensor, batch: Batch) -> list[Tensor]:
-        if batch.features is not None and isinstance(self.network, ClipDecoder):
-            (features,) = batch.features
-            return [self.network.decode(features.float(), images)]
-        return (self.forward or self.network.training_logits)(images)
+    def _outputs(self, images: Tensor, batch: Batch) -> tuple[list[Tensor], Tensor | None]:
+        network = self.network
+        if isinstance(network, ClipDecoder) and (batch.features is not None or self.pairs):
+            (features,) = batch.features or network.features(images)
+            tokens = network.tokens(features.float())
+            return [network.logits(tokens, images)], tokens
+        return (self.forward or network.training_logits)(images), None
 
     @torch.no_grad()
     def _taught(self, images: Tensor, batch: Batch) -> Tensor:
@@ -76,6 +84,11 @@ class PixelCriterion:
             return functional.interpolate(logits, images.shape[-2:], mode="bilinear")
         taught: Tensor = teacher(images)
         return taught
+
+
+def _pairs(tokens: Tensor, masks: Tensor) -> Tensor:
+    labels = labels_on_grid(masks, tokens.permute(0, 3, 1, 2))
+    return pair_loss(learned_affinity(tokens), labels, ignore_index=ignore_index(masks))
 
 
 def _weights(confidence: Tensor, logits: Tensor) -> Tensor:

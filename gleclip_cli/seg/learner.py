@@ -13,6 +13,7 @@ from gleclip_cli.seg.correction import BEGINS, Correction
 from gleclip_cli.seg.criterion import Forward, PixelCriterion
 from gleclip_cli.seg.network import SegmentationNetwork
 from gleclip_cli.seg.norms import share_norms
+from gleclip_cli.seg.relabel import PAIRS
 from gleclip_cli.seg.smp import SmpNetwork
 from gleclip_cli.training.average import WeightAverage
 from gleclip_cli.training.recipe import Recipe
@@ -45,7 +46,7 @@ def make_trainer(
         network.to(memory_format=torch.channels_last)
     average = WeightAverage(network, config.ema) if config.ema else None
     recipe = replace(
-        Recipe.of(config, images, accumulate=config.accumulate),
+        Recipe.of(config, images, least=1 + config.refresh, accumulate=config.accumulate),
         schedule=config.schedule,
         optimiser=config.optimiser,
         clip=config.clip_norm or None,
@@ -62,6 +63,7 @@ def make_trainer(
         correction,
         _compiled(network.training_logits) if config.compile else None,
         config.channels_last,
+        PAIRS if config.refresh else 0.0,
     )
     trainer = Trainer(
         network, criterion, recipe, device=device, processes=processes, average=average

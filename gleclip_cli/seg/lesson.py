@@ -18,7 +18,8 @@ class Lesson:
     """Reads pictures and masks of a split; picklable, for loading processes.
 
     `pseudo`: pseudo masks of the run, else true masks. `confidence_threshold` (0 to 1): pixels of
-    pseudo masks below it are ignored. `weighted`: the confidence comes with the mask.
+    pseudo masks below it are ignored. `weighted`: the confidence comes with the mask. `refreshed`:
+    the pseudo masks are those that the training `name` has made anew, for the nth time.
     """
 
     run: RunDir
@@ -28,12 +29,26 @@ class Lesson:
     pseudo: bool = True
     confidence_threshold: float = 0.0
     weighted: bool = False
+    name: str = ""
+    refreshed: int = 0
 
     def mask_path(self, image_id: str) -> Path | None:
         """Path of the mask, or None if the data set has no true mask for this image."""
         if self.pseudo:
-            return self.run.pseudo_mask(self.split, image_id)
+            return self.pseudo_mask_path(image_id)
         return self.prepared.record(self.split, image_id).mask
+
+    def pseudo_mask_path(self, image_id: str) -> Path:
+        """Path of the pseudo mask."""
+        if self.refreshed:
+            return self.run.refreshed_mask(self.name, self.refreshed, image_id)
+        return self.run.pseudo_mask(self.split, image_id)
+
+    def confidence_path(self, image_id: str) -> Path:
+        """Path of the confidence of a pseudo mask."""
+        if self.refreshed:
+            return self.run.refreshed_confidence(self.name, self.refreshed, image_id)
+        return self.run.confidence(self.split, image_id)
 
     def size(self, image_id: str) -> tuple[int, int]:
         """Height and width of an image, as prepared."""
@@ -60,7 +75,7 @@ class Lesson:
             raise BadInput(cause, "Masks hold class ids as in the vocabulary.")
         if not self.pseudo or not (self.weighted or self.confidence_threshold > 0):
             return image, mask
-        confidence = load_confidence(self.run.confidence(self.split, image_id))
+        confidence = load_confidence(self.confidence_path(image_id))
         doubtful = confidence < self.confidence_threshold
         mask = np.where(doubtful, mask.dtype.type(ignore_index(mask)), mask)
         if not self.weighted:

@@ -112,7 +112,7 @@ class _Strip:
         self._network, self._flip, self._turned = network, views.flip, turned
         self._device = next(network.parameters()).device
         self._size = height, width = [max(1, round(side * scale)) for side in picture.shape[1:]]
-        self._picture = _shrunk(picture, height, width)
+        self._picture = shrunk(picture, height, width)
         self._window = window = views.window or network.window
         self._tops, self._lefts = (
             window_starts(side, window, views.stride) for side in (height, width)
@@ -192,7 +192,7 @@ def _mirrored_mean(
     return (upright + mirrored.flip(-1)) / 2  # type: ignore[no-any-return]
 
 
-def _shrunk(picture: UInt8[Tensor, "3 _H _W"], height: int, width: int) -> UInt8[Tensor, "3 h w"]:
+def shrunk(picture: UInt8[Tensor, "3 _H _W"], height: int, width: int) -> UInt8[Tensor, "3 h w"]:
     if picture.shape[1:] == (height, width):
         return picture
     size = (height, width)

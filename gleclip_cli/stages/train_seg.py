@@ -1,7 +1,7 @@
 """Pseudo masks -> a segmentation network that needs no image-level labels."""
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from gleclip_cli.model.weights import find_clip
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
 from gleclip_cli.progress import SILENT, Progress, counted
+from gleclip_cli.refine.steps import require_steps
 from gleclip_cli.resources import clip_files
+from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.learner import make_trainer
 from gleclip_cli.seg.lesson import Lesson
 from gleclip_cli.seg.network import (
@@ -29,9 +31,14 @@ from gleclip_cli.seg.network import (
     warnings_of,
 )
 from gleclip_cli.seg.predict import predict_logits
-from gleclip_cli.training.loop import Batches, fit
+from gleclip_cli.seg.refresh import Refresh, steps_on_pixels
+from gleclip_cli.seg.relabel import Relabeller
+from gleclip_cli.training.batches import AugmentedBatches
+from gleclip_cli.training.cached import CachedBatches
+from gleclip_cli.training.loop import fit, rounds
 from gleclip_cli.training.output import BadImages, monitor, open_training
 from gleclip_cli.training.source import Drawing, batch_source
+from gleclip_cli.training.trainer import Trainer
 
 _MONITORED = 50
 """Images of the validation split scored once at the end; `evaluate` scores them all."""
@@ -119,6 +126,7 @@ class _Training:
             pseudo=config.targets == "pseudo",
             confidence_threshold=config.confidence_threshold,
             weighted=config.confidence_weights,
+            name=config.name,
         )
 
     def work(self, source: Manifest, weights: dict[str, str]) -> Manifest:
@@ -150,13 +158,7 @@ class _Training:
             processes=self._processes,
             warn=stage.warn,
         )
-        fit(
-            trainer,
-            self._batches(network, image_ids, on_bad),
-            state_folder=self._run.training_state(config.name),
-            log=stage.log,
-            progress=self._progress,
-        )
+        self._learn(trainer, network, kept, image_ids, on_bad, source)
         on_bad.gather()
         if not self._processes.main:
             return stage.finish()
@@ -171,6 +173,45 @@ class _Training:
         stage.note(device=str(device), processes=self._processes.count)
         files = (path, path.with_suffix(".json"))
         return stage.finish(*files, steps=trainer.step, images=len(image_ids))
+
+    def _learn(
+        self,
+        trainer: Trainer,
+        network: SegmentationNetwork,
+        kept: SegmentationNetwork,
+        image_ids: list[str],
+        on_bad: BadImages,
+        masks: Manifest,
+    ) -> None:
+        """Train, round by round, from where the saved state stands; `refresh` between rounds."""
+        count, state = self._config.refresh, self._run.training_state(self._config.name)
+        refresh = None
+        if count and isinstance(kept, ClipDecoder):
+            relabel = Relabeller(kept, steps_on_pixels(masks.data["config"]))
+            require_steps(relabel.refine)
+            refresh = Refresh(
+                self._lesson, relabel, image_ids, self._processes, on_bad,
+                log=self._stage.log, progress=self._progress,
+            )  # fmt: skip
+        source: CachedBatches | AugmentedBatches | None = None
+        for number, last, begins in rounds(trainer, 1 + count, state, log=self._stage.log):
+            if refresh is not None and number and begins:
+                refresh(number, trainer.step)
+            lesson = replace(self._lesson, refreshed=number)
+            if source is None:
+                source = self._source(network, lesson, image_ids, on_bad)
+            else:
+                source.relabel(lesson)
+            fit(
+                trainer,
+                source.steps,
+                until=last,
+                state_folder=state,
+                log=self._stage.log,
+                progress=self._progress,
+            )
+        if refresh is not None and self._processes.main:
+            self._stage.note(refreshed=[refresh.facts(n) for n in range(1, 1 + count)])
 
     def _image_ids(self, source: Manifest) -> list[str]:
         """Images that have a mask to learn from; how many have none is told."""
@@ -189,9 +230,13 @@ class _Training:
             self._stage.warn(f"Left out: {counted(lost, 'image')} without a mask.")
         return usable[: self._config.limit]
 
-    def _batches(
-        self, network: SegmentationNetwork, image_ids: list[str], on_bad: BadImages
-    ) -> Batches:
+    def _source(
+        self,
+        network: SegmentationNetwork,
+        lesson: Lesson,
+        image_ids: list[str],
+        on_bad: BadImages,
+    ) -> CachedBatches | AugmentedBatches:
         config = self._config
         drawing = Drawing(
             batch_size=config.batch_size,
@@ -204,10 +249,10 @@ class _Training:
             workers=self._execution.workers,
         )
         return batch_source(
-            network, image_ids, self._lesson, drawing,
-            sizes=map(self._lesson.size, image_ids),
+            network, image_ids, lesson, drawing,
+            sizes=map(lesson.size, image_ids),
             on_bad=on_bad, note=self._stage.note, progress=self._progress,
-        ).steps  # fmt: skip
+        )  # fmt: skip
 
     def _monitor(self, network: SegmentationNetwork) -> dict[str, Any]:
         """Score the first images of the validation split, without mirror images."""

@@ -23,6 +23,10 @@ STARTED = {"pretrained": "imagenet", "arch": "smp:unet:resnet18"}
         ({"correction": 0.9}, "no teacher without --ema"),
         ({"correction": 0.9, "ema": 0.9, "targets": "gt"}, "are for pseudo masks"),
         ({"confidence_weights": True, "targets": "gt"}, "are for pseudo masks"),
+        ({"refresh": -1, "arch": "clip-decoder"}, "--refresh is -1"),
+        ({"refresh": 1}, "use --arch clip-decoder --targets pseudo"),
+        ({"refresh": 1, "arch": "clip-decoder", "targets": "gt"}, "--targets pseudo"),
+        ({"refresh": 1, "arch": "clip-decoder", "compile": True}, "--compile hides"),
         ({"freeze_norms": True}, "has seen nothing"),
         ({"arch": "clip-decoder", "pretrained": "x.pth"}, "not for clip-decoder"),
     ],
@@ -38,6 +42,7 @@ def test_what_makes_no_sense_is_refused(values, told):
     [
         {**STARTED, "freeze_norms": True},
         {"ema": 0.999, "correction": 0.9, "confidence_weights": True},
+        {"arch": "clip-decoder", "refresh": 2, "ema": 0.9, "correction": 0.9},
         {"optimiser": "sgd", "schedule": "cosine", "precision": "bf16", "accumulate": 2},
     ],
 )

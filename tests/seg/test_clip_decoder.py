@@ -20,7 +20,7 @@ def test_13_any_size_becomes_whole_patches_and_back(decoder, size):
 
 
 def test_padding_has_the_mean_colour(decoder):
-    padded = decoder._pad(torch.zeros(1, 3, 15, 16))
+    padded = decoder.pad(torch.zeros(1, 3, 15, 16))
     assert padded.shape == (1, 3, 16, 16)
     assert torch.equal(padded[..., :15, :], torch.zeros(1, 3, 15, 16))
     assert torch.allclose(padded[0, :, 15], decoder.clip.mean.expand(3, 1, 16)[:, 0])

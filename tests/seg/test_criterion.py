@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gleclip_cli.model.clip import load_clip
+from gleclip_cli.model.grounding_losses import learned_affinity, pair_loss
 from gleclip_cli.model.losses import balanced_cross_entropy, plain_cross_entropy
 from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.correction import Correction
@@ -107,6 +108,21 @@ def test_the_forward_may_be_another_and_pictures_lie_as_asked(batch):
     expected = plain_cross_entropy(doubled, batch.masks, ignore_index=255)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert seen == [True]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_pairs_of_patches_count_when_asked_for(batch, tiny_clip_json, cached):
+    torch.manual_seed(0)
+    decoder = ClipDecoder(load_clip(tiny_clip_json, "random"), 3)
+    features = decoder.features(batch.images.float() / 255)
+    if cached:
+        batch = replace(batch, features=features)
+    tokens = decoder.tokens(*features)
+    centres = batch.masks[:, 4::8, 4::8]  # 2 x 2 patches of 8
+    pairs = pair_loss(learned_affinity(tokens), centres, ignore_index=255)
+    plain, both = (PixelCriterion(decoder, pairs=weight)(batch).item() for weight in (0.0, 0.5))
+    assert pairs > 0
+    assert both == pytest.approx(plain + 0.5 * pairs.item(), rel=1e-5)
 
 
 def test_cached_features_replace_clip(batch, tiny_clip_json, monkeypatch):

@@ -43,6 +43,7 @@ def test_nothing_is_on_that_was_not_asked_for():
     assert kept is trainer.network
     assert trainer.recipe.clip is None
     assert (criterion.correction, criterion.forward, criterion.channels_last) == (None, None, False)
+    assert criterion.pairs == 0
     assert warnings == []
 
 

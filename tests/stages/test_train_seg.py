@@ -25,6 +25,7 @@ from gleclip_cli.datasets.vocabulary import IGNORE_INDEX, load_vocabulary
 from gleclip_cli.errors import BadInput, Diverged, MissingInput, OtherSettings, UsageError
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.progress import Silent
+from gleclip_cli.seg import refresh as refresh_module
 from gleclip_cli.seg.network import load_network
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.stages import train_seg as module
@@ -195,7 +196,11 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, EVERYTHING])
+# step 5 of 8 lies in the second of two rounds
+REFRESHED: dict[str, Any] = {"refresh": 1, "ema": 0.9, "confidence_weights": True}
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING, REFRESHED])
 def test_66_killed_and_resumed_gives_the_same_bytes(tmp_path, config, changes, monkeypatch):
     config = replace(config, **changes)
     whole, cut = make_run(tmp_path / "whole"), make_run(tmp_path / "cut")
@@ -222,6 +227,43 @@ def test_66_killed_and_resumed_gives_the_same_bytes(tmp_path, config, changes, m
     assert sorted(p.name for p in cut.output("train_seg", "seg").iterdir()) == sorted(
         p.name for p in whole.output("train_seg", "seg").iterdir()
     )
+
+
+def test_pseudo_masks_are_made_anew_and_a_kill_between_them_changes_nothing(
+    tmp_path, config, monkeypatch
+):
+    config = replace(config, refresh=2, scales=(0.8, 1.2))
+    whole, cut = make_run(tmp_path / "whole"), make_run(tmp_path / "cut")
+    for run in (whole, cut):
+        run.pseudo_mask("train", "b").write_bytes(b"no png")  # it gets no new one either
+    made: list[Path] = []
+    save = refresh_module.save_label_image
+
+    def saving(path: Path, labels: np.ndarray, palette: np.ndarray) -> None:
+        made.append(path)
+        if path.is_relative_to(cut.root) and len(made) == 17:
+            raise KeyboardInterrupt
+        assert set(np.unique(labels)) <= {0, 1}  # what the pictures are tagged with
+        save(path, labels, palette)
+
+    monkeypatch.setattr(refresh_module, "save_label_image", saving)
+    manifest = train_seg(whole, config, execution=CPU)
+    assert len(made) == 10
+    assert manifest.counts["steps"] == 8
+    first, second = manifest.data["refreshed"]
+    assert (first["step"], second["step"], first["images"]) == (3, 5, 5)
+    assert 0 < first["changed"] < 1
+    logged = [event for event in events(whole) if event["event"] == "refresh"]
+    assert [event["changed"] for event in logged] == [first["changed"], second["changed"]]
+
+    with pytest.raises(KeyboardInterrupt):  # at the second mask of the second time
+        train_seg(cut, config, execution=CPU)
+    del made[:]
+    assert train_seg(cut, config, execution=CPU).data["refreshed"] == [first, second]
+    assert len(made) == 4
+    contents = [run.checkpoint("seg").read_bytes() for run in (whole, cut)]
+    assert contents[0] == contents[1]
+    assert not cut.training_state("seg").exists()
 
 
 def test_the_mean_of_weights_is_what_is_kept(run, config, monkeypatch):

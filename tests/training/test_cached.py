@@ -162,6 +162,25 @@ def test_masks_are_exchanged_without_computing_features_again(network, monkeypat
         batches.relabel(lambda image_id: (load(image_id)[0], np.zeros((4, 4), np.uint8)))
 
 
+def test_another_confidence_comes_with_the_masks(network):
+    def weighted(level):
+        def read(image_id):
+            image, mask = load(image_id)
+            return image, mask, np.full(mask.shape, level, np.uint8)
+
+        return read
+
+    batches = CachedBatches(
+        network, list("abcde"), weighted(9), batch_size=2, crop=32, flip=True, seed=0,
+        on_bad=refuse,
+    )  # fmt: skip
+    before = list(batches.steps(0, 5))
+    batches.relabel(weighted(7))
+    for old, new in zip(before, batches.steps(0, 5), strict=True):
+        assert set(old.confidence.unique().tolist()) <= {0, 9}  # 0 is padding
+        assert torch.equal(new.confidence, torch.where(old.confidence == 9, 7, 0))
+
+
 def test_a_mask_that_cannot_be_read_any_more_stays_and_is_told(network):
     told = []
     batches = cached(network, on_bad=lambda image_id, error: told.append(image_id))

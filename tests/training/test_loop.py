@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gleclip_cli.artifacts.checkpoint import load_training_state
+from gleclip_cli.artifacts.checkpoint import load_training_state, save_training_state
 from gleclip_cli.datasets.transforms import Augment
 from gleclip_cli.errors import BadInput, Diverged, EnvironmentFault
 from gleclip_cli.model.clip import load_clip
@@ -23,7 +23,7 @@ from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.training.average import WeightAverage
 from gleclip_cli.training.batches import AugmentedBatches, Batch, Order
 from gleclip_cli.training.cached import CachedBatches
-from gleclip_cli.training.loop import Batches, fit, resume
+from gleclip_cli.training.loop import Batches, fit, resume, rounds
 from gleclip_cli.training.recipe import Recipe
 from gleclip_cli.training.trainer import Trainer
 
@@ -268,6 +268,27 @@ def test_rounds_end_where_told_are_saved_and_are_not_repeated(decoder, tmp_path)
     fit(other, cached(decoder), state_folder=state, log=events.append)
     assert [event["event"] for event in events] == ["step", "step"]
     assert all(torch.equal(value, expected[name]) for name, value in decoder.weights().items())
+
+
+def test_rounds_go_on_where_the_state_stands(decoder, tmp_path):
+    events: list[Any] = []
+
+    def left(state: Path) -> list[tuple[int, int, bool]]:
+        trainer, seen = trainer_of(decoder, recipe(steps=7)), []
+        for number, last, begins in rounds(trainer, 3, state, log=events.append):
+            seen.append((number, last, begins))
+            trainer.step = last
+        return seen
+
+    assert left(tmp_path) == [(0, 2, True), (1, 5, True), (2, 7, True)]
+    assert events == []
+    for step, expected in ((5, [(2, 7, True)]), (4, [(1, 5, False), (2, 7, True)])):
+        state = tmp_path / str(step)
+        trainer = trainer_of(decoder, recipe(steps=7))
+        trainer.step = step
+        save_training_state(state, trainer.state())
+        assert left(state) == expected
+        assert events.pop() == {"event": "resumed", "step": step}
 
 
 def test_processes_that_see_different_states_are_told_to_share_a_folder(decoder, tmp_path):
