@@ -1,22 +1,17 @@
 """Frozen CLIP by open_clip: features, attention, and patch embeddings calibrated to be dense.
 
 The forward is our own, through open_clip's parts, so that any grid of patches goes in and
-attention comes out. This module is the one seam that hands a weight name or path to open_clip.
+attention comes out.
 """
 
-import functools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
-from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.model.attention import (
     BlockTrace,
     advance,
@@ -25,6 +20,7 @@ from gleclip_cli.model.attention import (
     value_path,
 )
 from gleclip_cli.model.hf_layout import as_open_clip
+from gleclip_cli.model.plain_clip import build_plain, tokenizer_of
 from gleclip_cli.model.resolution import OTHER_MODEL, at_resolution
 from gleclip_cli.model.weights import ClipSource, find_clip, fit_weights, read_weights
 
@@ -230,65 +226,20 @@ def build_clip(source: ClipSource, *, seed: int = 0) -> FrozenClip:
     """Build what `find_clip` found; errors as `load_clip`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        clip = _build(source)
+        clip = build_plain(source)
     warnings: tuple[str, ...] = ()
     if source.file is not None:
         origin = str(source.file)
         given = as_open_clip(read_weights(source.file))
         tensors, warnings = at_resolution(given, clip.visual, origin=origin)
         fit_weights(clip, tensors, origin=origin, remedy=OTHER_MODEL)
-    text = source.config["text_cfg"]
-    options = text.get("tokenizer_kwargs") or {}
-    words = {"context_length": text.get("context_length", 77), **options}
     return FrozenClip(
         clip,
-        _tokenizer(json.dumps(words, sort_keys=True)),
+        tokenizer_of(source),
         mean=source.mean,
         std=source.std,
         sha256=source.sha256,
         warnings=warnings,
-    )
-
-
-@functools.cache
-def _tokenizer(words: str) -> Any:
-    """Return open_clip's tokenizer; it reads its table for longer than a small CLIP takes."""
-    return open_clip.SimpleTokenizer(**json.loads(words))
-
-
-def _build(source: ClipSource) -> Any:
-    """Build open_clip's model, or refuse what is not a plain CLIP vision transformer."""
-    config = dict(source.config)
-    text = config["text_cfg"]
-    kind = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
-    # Asked before building, because these would fetch files of their own.
-    foreign = {"hf_model_name", "hf_tokenizer_name"} & set(text)
-    if foreign or "timm_model_name" in config["vision_cfg"] or "multimodal_cfg" in config:
-        raise _not_plain(source.name)
-    try:
-        clip = kind(**config)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise BadInput(
-            f"open_clip cannot build {source.name}: {error}.",
-            "Use the JSON format of open_clip's model_configs.",
-        ) from error
-    visual = clip.visual
-    if not (
-        isinstance(visual, VisionTransformer)
-        and visual.attn_pool is None
-        and visual.pool_type == "tok"
-        and visual.patch_size[0] == visual.patch_size[1]
-        and all(isinstance(block, ResidualAttentionBlock) for block in visual.transformer.resblocks)
-        and all(isinstance(b.mlp.gelu, QuickGELU | nn.GELU) for b in visual.transformer.resblocks)
-    ):
-        raise _not_plain(source.name)
-    return clip
-
-
-def _not_plain(name: str) -> UsageError:
-    return UsageError(
-        f"{name} is not a plain CLIP: vision transformer with CLS token, byte-pair texts.",
-        "Use a ViT model such as ViT-B-16-quickgelu with --clip-model.",
     )
 
 

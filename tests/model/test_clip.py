@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gleclip_cli.errors import BadInput, UsageError
 from gleclip_cli.model.clip import FrozenClip, load_clip
 
 SEED = 3
@@ -224,17 +223,3 @@ def test_random_weights_follow_the_seed_and_leave_the_generator_alone(tiny_clip_
     assert torch.equal(state, torch.get_rng_state())
     assert torch.equal(first.visual.proj, again.visual.proj)
     assert first.weights_sha256 == again.weights_sha256 != other.weights_sha256
-
-
-def test_an_architecture_that_is_no_plain_clip_is_refused(
-    tiny_clip_json: str, tmp_path: Path
-) -> None:
-    for name in ("RN50", "ViT-B-16-SigLIP", "xlm-roberta-base-ViT-B-32", "coca_ViT-B-32"):
-        with pytest.raises(UsageError, match="plain CLIP"):
-            load_clip(name, "random")
-    average = variant(tiny_clip_json, tmp_path, lambda c: c["vision_cfg"].update(pool_type="avg"))
-    with pytest.raises(UsageError, match="plain CLIP"):
-        load_clip(average, "random")
-    odd = variant(tiny_clip_json, tmp_path, lambda c: c["vision_cfg"].update(colour="red"))
-    with pytest.raises(BadInput, match="colour"):
-        load_clip(odd, "random")
