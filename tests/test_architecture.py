@@ -34,6 +34,14 @@ TOP_LEVEL = {
 SHARED = {"config", "debug", "json_", "quiet", "run", "verbose"}
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "gleclip_cli."))
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+LONGER = {
+    "artifacts/maps.py",
+    "datasets/scenes/figures.py",
+    "pipeline.py",
+    "stages/train_cam.py",
+    "stages/train_seg.py",
+    "tools/train_micro_clip.py",
+}
 
 
 def parameters(command: str) -> dict[str, Any]:
@@ -177,7 +185,8 @@ def test_fault_72_nothing_is_loaded_that_could_run_code(file: Path) -> None:
 def test_files_say_what_they_are_and_stay_short(file: Path) -> None:
     text = file.read_text()
     assert ast.get_docstring(ast.parse(text)), f"{file} has no docstring"
-    assert text.count("\n") <= 400  # aim at 250
+    longer = str(file.relative_to(PACKAGE)) in LONGER
+    assert text.count("\n") <= (320 if longer else 250)
     assert not re.search(r"\b(TODO|FIXME|NotImplementedError)\b|pragma: no cover", text)
 
 
