@@ -35,8 +35,8 @@ Every output folder of a stage, opened by `open_stage` as a `Stage`, also holds:
     index.<i>-of-<n>.jsonl one `Entry` per finished item: id, file -> SHA-256, input: hash of what
                            it was made from, facts: counts; id "": files of the output as a whole;
                            the `Index` of n shards becomes one file when the last has finished
-    failed.jsonl           one object per failed item: id, reason, remedy, path
-    log.jsonl              one object per event
+    failed.jsonl           one object per failed item: id, reason, remedy, path; written by `Faults`
+    log.jsonl              one object per event, written by the `Journal`
     manifest.json          `Manifest`: provenance, counts, digest of all content; written last
 
 A folder of predictions, `OutDir`, is such an output, too, with pictures in folders as they lay:
