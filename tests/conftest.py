@@ -1,7 +1,10 @@
 """What many tests stand on: a tiny CLIP, a tiny VOC, and the road over real photographs."""
 
+import functools
+import gc
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +20,10 @@ from gleclip_cli.datasets.vocabulary import voc_palette
 
 # As in gleclip_cli/__main__.py, before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Tests do not stand where pytest was started.
+for place in {"GLECLIP_TEST_DATA", "GLECLIP_TEST_WEIGHTS"} & set(os.environ):
+    os.environ[place] = str(Path(os.environ[place]).resolve())
 
 TINY = {
     "embed_dim": 24,
@@ -37,6 +44,22 @@ TINY = {
         "layers": 2,
     },
 }
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Leave garbage until all is loaded: what tests import stays."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """From now on look for garbage, but not among the hundred thousands of things loaded."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let libraries end as they expect."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,6 +87,38 @@ def _missing(marked: set[str]) -> dict[str, str]:
     if "weights" in marked and not os.environ.get("GLECLIP_TEST_WEIGHTS"):
         reasons["weights"] = "GLECLIP_TEST_WEIGHTS names no file of CLIP weights"
     return reasons
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder to stand in; no test waits for a disk to be safe from power failures."""
+    folder: Path = tmp_path_factory.mktemp("nowhere")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(os, "fsync", lambda _: None)
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(request: pytest.FixtureRequest, nowhere: Path) -> Iterator[None]:
+    """A test stands in its own folder, if it has one; it never writes into the checkout."""
+    os.chdir(request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else nowhere)
+    yield
+    if left := list(nowhere.iterdir()):
+        shutil.rmtree(nowhere)
+        nowhere.mkdir()
+        pytest.fail(f"needs tmp_path, because it writes {left}")
+
+
+@pytest.fixture(scope="module")
+def short_walks() -> Iterator[None]:
+    """Teachers walk 4 steps instead of 256, which are most of the time of a small training."""
+    from gleclip_cli.refine.walk import walked
+
+    with pytest.MonkeyPatch.context() as patch:
+        short = functools.partial(walked, steps=4)
+        patch.setattr("gleclip_cli.cam.grounded.walked", short)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from gleclip_cli.artifacts.maps import load_cam
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.cli.main import app
 
+pytestmark = pytest.mark.usefixtures("short_walks")
+
 ODD = "Fahrräder am Café"
 
 

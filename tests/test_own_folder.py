@@ -21,6 +21,8 @@ from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.cli.main import app
 
+pytestmark = pytest.mark.usefixtures("short_walks")
+
 Succeed = Callable[..., None]
 RUN = Path("runs/folder")
 CLIP_ES = ("--method", "clip-es")  # where no model has to be trained

@@ -31,6 +31,8 @@ from gleclip_cli.stages.evaluate import evaluate
 from gleclip_cli.stages.gen_cam import gen_cam as make_cams
 from gleclip_cli.stages.refine import refine
 
+pytestmark = pytest.mark.usefixtures("short_walks")
+
 STAGES = ("prepare_data", "train_cam", "gen_cam/train", "refine/train", "train_seg/seg")
 SCORED = ("evaluate/cam-train", "evaluate/pseudo-train", "evaluate/seg-val")
 

@@ -25,6 +25,8 @@ from gleclip_cli.errors import EnvironmentFault
 from gleclip_cli.plan import plan
 from gleclip_cli.training.cached import CACHE_LIMIT
 
+pytestmark = pytest.mark.usefixtures("short_walks")
+
 CONFIGS: dict[str, Any] = {
     "prepare-data": PrepareDataConfig(train_images=100, val_images=50),
     "train-cam": TrainCamConfig(epochs=5.0),

@@ -113,6 +113,7 @@ def told_in_this_process(folder: Path) -> tuple[str, str]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("short_walks")
 @pytest.mark.parametrize(
     "run", [told_in_this_process, pytest.param(told_by_a_shell, marks=pytest.mark.slow)]
 )

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,19 +30,24 @@ _PACKAGES = (
 
 def environment() -> dict[str, Any]:
     """Versions and hardware; no user name, no environment dump."""
+    return {
+        "versions": dict(_versions()),
+        "commit": _commit(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        **_torch_facts(),
+    }
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
     versions = {"python": platform.python_version(), "gleclip": __version__}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {
-        "versions": versions,
-        "commit": _commit(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        **_torch_facts(),
-    }
+    return versions
 
 
 def _torch_facts() -> dict[str, Any]:

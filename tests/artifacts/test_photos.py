@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from gleclip_cli.artifacts.photos import load_image, load_photo
 from gleclip_cli.errors import BadInput
 
-SHARED = Path(os.environ.get("GLECLIP_TEST_DATA", "../shared/data"))
+SHARED = Path(os.environ.get("GLECLIP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from gleclip_cli.stages import gen_cam as module
 from gleclip_cli.stages.gen_cam import gen_cam
 from gleclip_cli.stages.train_cam import train_cam
 
+pytestmark = pytest.mark.usefixtures("short_walks")
+
 # Sizes repeat, so that there is something to batch; "no class" has no tag.
 IMAGES = {
     "a boat": ((30, 44), [4]),

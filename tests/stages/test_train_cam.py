@@ -32,6 +32,8 @@ from gleclip_cli.stages.train_cam import train_cam
 from gleclip_cli.training.loop import fit
 from gleclip_cli.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("short_walks")
+
 CPU = Execution(device="cpu")
 TAGS = {
     "train": {"a boat": [1], "b": [2], "c": [1, 3], "d": [2], "none": [], "e": [1], "Zwölf": [3]},
@@ -74,12 +76,13 @@ def make_run(folder: Path, *, odd: bool = False) -> RunDir:
     run, root = RunDir(folder / "run"), folder / "photos"
     root.mkdir(parents=True)
     records: dict[str, dict[str, ImageRecord]] = {split: {} for split in known}
+    palette = load_vocabulary("voc").palette
     for split, tags in known.items():
         for image_id, class_ids in tags.items():
             image, mask = scene(image_id, class_ids)
             path, mask_path = root / f"{image_id}.png", root / f"{image_id}-mask.png"
             Image.fromarray(image).save(path)
-            save_label_image(mask_path, mask, load_vocabulary("voc").palette)
+            save_label_image(mask_path, mask, palette)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             true = mask_path if split == "val" else None
             records[split][image_id] = ImageRecord(path, true, mask.shape, digest)

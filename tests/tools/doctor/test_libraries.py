@@ -56,8 +56,13 @@ def test_what_ends_the_process_is_named(fakes: Path) -> None:
 
 def test_a_library_that_hangs_is_given_up(fakes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (fakes / "torch" / "__init__.py").write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(libraries, "_PATIENCE", 1)
-    assert tried()["torch"] == {"error": "ended this process"}
+    for patience in (0.5, 2, 8, 32):  # a busy machine may take its time to get as far as torch
+        monkeypatch.setattr(libraries, "_PATIENCE", patience)
+        found = tried()
+        if "torch" in found:
+            break
+    assert found["torch"] == {"error": "ended this process"}
+    assert found["numpy"] == {"version": "1.2"}
 
 
 def rows(**changed: object) -> dict[str, tuple[str, str]]:
