@@ -4,9 +4,9 @@ A network learns what masks agree on before it learns their errors. Its probabil
 classes are spread by CAA along the affinity of its tokens, which a pair loss trains beside the
 classes; then come background and the steps on pixels.
 Source: WeCLIP, single-stage: CLIP's Grad-CAM, spread by CLIP's attention times that affinity.
-Here: the network's own probabilities, and the affinity alone. Half way through a training (scenes,
-75 images of train) new masks have 47.4 mIoU, given ones 43.6, those of probabilities not spread
-45.1; with CLIP's attention beside the affinity it is 47.3.
+Here: the network's own probabilities, and the affinity alone. Half way through a training on scenes
+new masks have 48.1 mIoU, those of refine 47.3. On every eighth image it is 47.4 and 43.6; 45.1
+without spreading, 47.3 with CLIP's attention beside the affinity.
 """
 
 from collections.abc import Sequence
@@ -50,13 +50,12 @@ class Relabeller:
         Raises:
             BadInput: a score is not finite.
         """
-        ids = np.array(class_ids, np.int64)
         maps = self._maps(image, class_ids) if class_ids else np.zeros((0, 1, 1), np.float32)
-        scores = with_background(Cam(maps, ids, image.shape[:2]))
+        cam = Cam(maps, np.array(class_ids, np.int64), (image.shape[0], image.shape[1]))
+        scores = with_background(cam)
         if class_ids:
             scores = on_pixels(scores, image, self.refine, self.network.clip.mean.device)
         places, share = pseudo_mask(scores)
-        cam = Cam(maps, ids, image.shape[:2])
         return Decision(cam.labels(places, self.network.num_classes), share)
 
     def _maps(

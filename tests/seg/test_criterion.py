@@ -121,6 +121,9 @@ def test_pairs_of_patches_count_when_asked_for(batch, tiny_clip_json, cached):
     centres = batch.masks[:, 4::8, 4::8]  # 2 x 2 patches of 8
     pairs = pair_loss(learned_affinity(tokens), centres, ignore_index=255)
     plain, both = (PixelCriterion(decoder, pairs=weight)(batch).item() for weight in (0.0, 0.5))
+    logits = decoder.decode(*features, batch.images.float() / 255)
+    masks = batch.masks[:, 2::4, 2::4]
+    assert plain == balanced_cross_entropy(logits, masks, ignore_index=255).item()
     assert pairs > 0
     assert both == pytest.approx(plain + 0.5 * pairs.item(), rel=1e-5)
 
