@@ -5,7 +5,7 @@ a threshold only moves pixels between background and their best class. So a hist
 class, best class, number of thresholds exceeded) holds the confusion matrices of all thresholds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,16 +117,22 @@ class BackgroundSweep:
         """Add the `levels_of` one image, whose peaks are of `class_ids`."""
         self._levels[:, class_ids] += levels
 
-    def confusion(self, index: int) -> Counts:
-        """Return the confusion matrix (C, C + 1) when the background scores `THRESHOLDS[index]`."""
-        confusion = np.zeros((self._num_classes, self._num_classes + 1), dtype=np.int64)
-        confusion[:, :-1] = self._levels[:, :, index + 1 :].sum(axis=2)
-        confusion[:, 0] += self._levels[:, :, : index + 1].sum(axis=(1, 2))
-        return confusion
+    def confusions(self) -> Iterator[Counts]:
+        """Yield the confusion matrix (C, C + 1) of every background score of `THRESHOLDS`."""
+        below = np.zeros(self._num_classes, np.int64)
+        above = self._levels.sum(axis=2)
+        for index in range(len(THRESHOLDS)):
+            lost = self._levels[:, :, index]
+            below += lost.sum(axis=1)
+            above -= lost
+            confusion = np.zeros((self._num_classes, self._num_classes + 1), np.int64)
+            confusion[:, :-1] = above
+            confusion[:, 0] += below
+            yield confusion
 
     def result(self) -> Sweep:
         """Return the scores at every threshold."""
-        each = [summarise(self.confusion(index)) for index in range(len(THRESHOLDS))]
+        each = [summarise(confusion) for confusion in self.confusions()]
         miou, over, under = np.array([(one.miou, one.over, one.under) for one in each]).T
         return Sweep(miou, over, under, 0 if np.isnan(miou).all() else int(np.nanargmax(miou)))
 

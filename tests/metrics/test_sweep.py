@@ -62,9 +62,9 @@ def test_labels_at_a_threshold_are_those_of_an_argmax(threshold: float) -> None:
 
 def test_every_threshold_equals_the_naive_passes(swept: BackgroundSweep) -> None:
     miou = []
-    for index, threshold in enumerate(THRESHOLDS):
+    for threshold, found in zip(THRESHOLDS, swept.confusions(), strict=True):
         naive = naive_confusion(threshold)
-        assert np.array_equal(swept.confusion(index), naive), threshold
+        assert np.array_equal(found, naive), threshold
         miou.append(summarise(naive).miou)
     result = swept.result()
     np.testing.assert_array_equal(result.miou, miou)
