@@ -132,7 +132,17 @@ def tiny_clip_json(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def tiny_voc(tmp_path: Path) -> Path:
     """A VOC2012 of four small pictures with masks: train a, b, c (c shows nothing), val d."""
-    root = tmp_path / "VOCdevkit" / "VOC2012"
+    return _tiny_voc(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_tiny_voc() -> Callable[[Path], Path]:
+    """Draw the same into any folder."""
+    return _tiny_voc
+
+
+def _tiny_voc(folder: Path) -> Path:
+    root = folder / "VOCdevkit" / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "Annotations", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
     objects = {"a": {"cat": 8}, "b": {"dog": 12, "person": 15}, "c": {}, "d": {"cat": 8}}

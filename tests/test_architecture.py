@@ -1,6 +1,7 @@
 """The shape of the project: what stands where, what loads what, which options exist."""
 
 import ast
+import functools
 import importlib
 import os
 import pkgutil
@@ -44,10 +45,17 @@ LONGER = {
 }
 
 
+GROUP: Any = typer.main.get_command(app)
+
+
 def parameters(command: str) -> dict[str, Any]:
     """Name -> parameter of a command, as Typer sees it."""
-    group: Any = typer.main.get_command(app)
-    return {p.name: p for p in group.commands[command].params if p.name != "help"}
+    return {p.name: p for p in GROUP.commands[command].params if p.name != "help"}
+
+
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -73,11 +81,10 @@ HEAVY = ("torch", "torchvision", "open_clip", "numpy", "cv2", "PIL", "numba", "s
 
 def test_help_loads_nothing_heavy() -> None:
     """All commands in one process: the first line that is not empty tells which loads what."""
-    group: Any = typer.main.get_command(app)
     code = (
         "import sys\n"
         "from gleclip_cli.__main__ import main\n"
-        f"for words in {[[], *([name] for name in group.commands)]}:\n"
+        f"for words in {[[], *([name] for name in GROUP.commands)]}:\n"
         "    sys.argv = ['gleclip', *words, '--help']\n"
         "    try: main()\n"
         "    except SystemExit: pass\n"
@@ -85,7 +92,7 @@ def test_help_loads_nothing_heavy() -> None:
     )
     result = _python("-c", code)
     loaded = [line for line in result.stdout.splitlines() if line.startswith("LOADED")]
-    assert len(loaded) == 1 + len(group.commands), result.stderr
+    assert len(loaded) == 1 + len(GROUP.commands), result.stderr
     assert all(line.endswith(" []") for line in loaded), loaded
 
 
@@ -117,8 +124,7 @@ def _python(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_commands_stand_in_pipeline_order() -> None:
-    group: Any = typer.main.get_command(app)
-    assert list(group.commands) == [
+    assert list(GROUP.commands) == [
         *STAGE_CONFIGS,
         *("run", "predict", "picture", "report", "export", "check", "init", "prompts", "doctor"),
     ]
@@ -173,7 +179,7 @@ def test_tests_mirror_the_package() -> None:
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_fault_72_nothing_is_loaded_that_could_run_code(file: Path) -> None:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
             assert not {"pickle", "dill", "shelve", "marshal", "yaml"} & set(names), file
@@ -187,7 +193,7 @@ def test_fault_72_nothing_is_loaded_that_could_run_code(file: Path) -> None:
 @pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_files_say_what_they_are_and_stay_short(file: Path) -> None:
     text = file.read_text()
-    assert ast.get_docstring(ast.parse(text)), f"{file} has no docstring"
+    assert ast.get_docstring(parsed(file)), f"{file} has no docstring"
     longer = str(file.relative_to(PACKAGE)) in LONGER
     assert text.count("\n") <= (320 if longer else 250)
     assert not re.search(r"\b(TODO|FIXME|NotImplementedError)\b|pragma: no cover", text)

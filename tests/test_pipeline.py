@@ -1,6 +1,7 @@
 """The whole road on four pictures with a tiny random CLIP: CPU, offline, seconds."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,16 @@ def settings(data: Path, clip: str) -> dict[str, Any]:
 @pytest.fixture
 def toml(tmp_path: Path, tiny_voc: Path, tiny_clip_json: str) -> Path:
     """The same as a file."""
+    return write_toml(tmp_path, tiny_voc, tiny_clip_json)
+
+
+def write_toml(folder: Path, data: Path, clip: str) -> Path:
     text = f"""
     [all]
     dataset = "voc"
-    data = {json.dumps(str(tiny_voc))}
-    run = {json.dumps(str(tmp_path / "run"))}
-    clip-model = {json.dumps(tiny_clip_json)}
+    data = {json.dumps(str(data))}
+    run = {json.dumps(str(folder / "run"))}
+    clip-model = {json.dumps(clip)}
     clip-weights = "random"
     device = "cpu"
     [train-cam]
@@ -76,9 +81,25 @@ def toml(tmp_path: Path, tiny_voc: Path, tiny_clip_json: str) -> Path:
     crop = 32
     learning-rate = 1e-3
     """
-    file = tmp_path / "my.toml"
+    file = folder / "my.toml"
     file.write_text(text)
     return file
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_tiny_voc: Callable[[Path], Path],
+    tiny_clip_json: str,
+) -> tuple[Path, Path, str]:
+    """The folder of a run of all stages, its settings and what it printed: to be read only."""
+    folder = tmp_path_factory.mktemp("whole")
+    file = write_toml(folder, make_tiny_voc(folder), tiny_clip_json)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = gleclip("run", file)
+    assert result.exit_code == 0, result.output
+    return folder / "run", file, result.stdout
 
 
 def gleclip(*words: object) -> Result:
@@ -98,18 +119,15 @@ def bytes_of(run: Path) -> dict[str, bytes]:
 
 
 def test_a_file_of_settings_goes_from_tags_to_scores(
-    toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Path, Path, str], tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    first = gleclip("run", toml)
-    assert first.exit_code == 0, first.output
-    run = tmp_path / "run"
+    run, toml, printed = whole
     for output in (*STAGES, *SCORED):
         assert (run / output / "manifest.json").exists(), output
         assert json.loads((run / output / "manifest.json").read_text())["complete"], output
     for output in SCORED:
         found = scores(run / output)
-        assert f"{100 * found['miou']:.1f}" in first.stdout
+        assert f"{100 * found['miou']:.1f}" in printed
         assert found["images"] == (1 if output.endswith("val") else 3)
         assert set(found) >= {"miou", "per_class_iou", "images"}
     before = bytes_of(run)
@@ -119,14 +137,14 @@ def test_a_file_of_settings_goes_from_tags_to_scores(
 
 
 def test_the_printed_score_is_the_one_an_independent_count_finds(
-    toml: Path, tmp_path: Path, tiny_voc: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Path, Path, str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert gleclip("run", toml).exit_code == 0
+    run = whole[0]
+    voc = run.parent / "VOCdevkit" / "VOC2012"
     truth, mask = [], []
     for name in "abc":
-        truth.append(np.array(Image.open(tiny_voc / "SegmentationClass" / f"{name}.png")).ravel())
-        made = tmp_path / "run" / "refine" / "train" / "pseudo_masks" / f"{name}.png"
+        truth.append(np.array(Image.open(voc / "SegmentationClass" / f"{name}.png")).ravel())
+        made = run / "refine" / "train" / "pseudo_masks" / f"{name}.png"
         mask.append(np.array(Image.open(made)).ravel())
     true, made_ = np.concatenate(truth), np.concatenate(mask)
     ious = []
@@ -134,15 +152,12 @@ def test_the_printed_score_is_the_one_an_independent_count_finds(
         union = ((true == label) | (made_ == label)).sum()
         if union:
             ious.append(((true == label) & (made_ == label)).sum() / union)
-    found = scores(tmp_path / "run" / "evaluate" / "pseudo-train")["miou"]
+    found = scores(run / "evaluate" / "pseudo-train")["miou"]
     assert found == pytest.approx(float(np.mean(ious)), abs=1e-9)
 
 
-def test_each_stage_alone_does_the_same(
-    toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert gleclip("run", toml, "--run", "whole").exit_code == 0
+def test_each_stage_alone_does_the_same(whole: tuple[Path, Path, str], tmp_path: Path) -> None:
+    run, toml, _ = whole
     commands = [
         ["prepare-data"],
         ["train-cam"],
@@ -156,7 +171,7 @@ def test_each_stage_alone_does_the_same(
     for words in commands:
         result = gleclip(*words, "--config", toml, "--run", "parts")
         assert result.exit_code == 0, result.output
-    assert bytes_of(tmp_path / "parts") == bytes_of(tmp_path / "whole")
+    assert bytes_of(tmp_path / "parts") == bytes_of(run)
 
 
 def test_a_dry_run_writes_nothing(

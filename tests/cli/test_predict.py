@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 from typer.testing import Result
 
 from gleclip_cli.artifacts.checkpoint import save_checkpoint
@@ -17,13 +18,20 @@ from gleclip_cli.seg.network import NetworkSpec, build_network
 Run = Callable[..., Result]
 
 
+SPEC = NetworkSpec(arch="deeplabv2-small", num_classes=3)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    return build_network(SPEC).weights()
+
+
 @pytest.fixture
-def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def network(weights: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A checkpoint in the working folder, beside two pictures, one of them bad."""
     monkeypatch.chdir(tmp_path)
-    spec = NetworkSpec(arch="deeplabv2-small", num_classes=3)
-    meta = {"network": asdict(spec), "clip_sha256": "", "classes": ["background", "cat", "dog"]}
-    save_checkpoint(Path("net/checkpoint.safetensors"), build_network(spec).weights(), meta)
+    meta = {"network": asdict(SPEC), "clip_sha256": "", "classes": ["background", "cat", "dog"]}
+    save_checkpoint(Path("net/checkpoint.safetensors"), weights, meta)
     Path("a").mkdir()
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save("a/1.jpg")
     Path("a/2.jpg").write_text("no picture")

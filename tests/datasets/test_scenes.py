@@ -13,7 +13,7 @@ from gleclip_cli.datasets.vocabulary import load_vocabulary
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return [draw_scene("train", index) for index in range(400)]
+    return [draw_scene("train", index) for index in range(200)]
 
 
 def test_class_table_and_figures_agree_on_the_order_of_classes() -> None:
@@ -29,13 +29,10 @@ def test_a_scene_is_a_function_of_split_index_and_seed() -> None:
     assert not np.array_equal(draw_view(7).image, draw_view(7, seed=1).image)
 
 
-def test_streams_never_meet() -> None:
+def test_streams_never_meet(scenes: list[Scene]) -> None:
     """Distinct seed sequences: the split is a word of its own, whatever the index."""
-    pictures = {
-        draw_scene(split, index).image.tobytes()
-        for split in ("train", "val")
-        for index in range(40)
-    }
+    drawn = [*scenes[:40], *(draw_scene("val", index) for index in range(40))]
+    pictures = {scene.image.tobytes() for scene in drawn}
     views = {draw_view(index).image.tobytes() for index in range(40)}
     assert len(pictures) == 80
     assert len(views) == 40
@@ -88,7 +85,7 @@ def test_every_class_has_one_telling_part() -> None:
 
 
 def test_captions_name_every_object_and_nothing_else() -> None:
-    for index in range(200):
+    for index in range(100):
         view = draw_view(index)
         assert view.image.shape == (VIEW_SIZE, VIEW_SIZE, 3)
         words = set(view.caption.replace(",", "").split())

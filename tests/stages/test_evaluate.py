@@ -30,13 +30,15 @@ from gleclip_cli.metrics.boundary import boundary_overlap
 from gleclip_cli.metrics.overlap import iou_of
 from gleclip_cli.progress import Silent
 from gleclip_cli.seg.labeller import Labeller
-from gleclip_cli.seg.network import NetworkSpec, build_network, load_network
+from gleclip_cli.seg.network import NetworkSpec, SegmentationNetwork, build_network, load_network
 from gleclip_cli.seg.predict import Views, predict_logits
 from gleclip_cli.stages.evaluate import evaluate
 from gleclip_cli.stages.refine import refine
 
 CLASSES = {"a": [1, 3], "b b": [2], "no class": [], "Zwölf": [1], "unmasked": [2]}
 SIZE = (18, 26)
+PALETTE = load_vocabulary("voc").palette
+SPEC = NetworkSpec(arch="deeplabv2-small", num_classes=21)
 CPU = Execution(device="cpu")
 STOP = Execution(device="cpu", on_bad="stop")
 SKIP = Execution(device="cpu", overwrite=True)
@@ -72,7 +74,6 @@ def pseudo_of(image_id: str) -> np.ndarray:
 def run(tmp_path: Path) -> RunDir:
     """Two splits of the same image ids with other content; one image has no true mask."""
     run, root = RunDir(tmp_path / "run"), tmp_path / "photos"
-    palette = load_vocabulary("voc").palette
     records: dict[str, dict[str, ImageRecord]] = {"train": {}, "val": {}, "test": {}}
     for split, table in records.items():
         for image_id in CLASSES:
@@ -80,7 +81,7 @@ def run(tmp_path: Path) -> RunDir:
             image.parent.mkdir(parents=True, exist_ok=True)
             pixels = rng_of("image", split, image_id).integers(0, 256, (*SIZE, 3))
             Image.fromarray(pixels.astype(np.uint8)).save(image)
-            save_label_image(mask, gt_of(split, image_id), palette)
+            save_label_image(mask, gt_of(split, image_id), PALETTE)
             masked = split != "test" and image_id != "unmasked"
             digest = hashlib.sha256(image.read_bytes()).hexdigest()
             table[image_id] = ImageRecord(image, mask if masked else None, SIZE, digest)
@@ -128,7 +129,7 @@ def write_pseudo_masks(run: RunDir, image_ids: list[str]) -> None:
         stage.todo()
         for image_id in image_ids:
             path = run.pseudo_mask("train", image_id)
-            save_label_image(path, pseudo_of(image_id), load_vocabulary("voc").palette)
+            save_label_image(path, pseudo_of(image_id), PALETTE)
             stage.done(image_id, path)
         stage.finish()
 
@@ -315,7 +316,7 @@ def test_a_rerun_does_nothing_and_changed_masks_are_counted_again(run: RunDir) -
         stage.todo(dict.fromkeys(CLASSES, "new"))
         for image_id in CLASSES:
             mask = run.pseudo_mask("train", image_id)
-            save_label_image(mask, np.zeros(SIZE, np.uint8), load_vocabulary("voc").palette)
+            save_label_image(mask, np.zeros(SIZE, np.uint8), PALETTE)
             stage.done(image_id, mask)
         stage.finish()
     evaluate(run, config, execution=CPU)
@@ -366,7 +367,7 @@ def test_fault_46_masks_numbered_from_zero_are_warned_of(run: RunDir) -> None:
         from_zero = gt_of("train", image_id) - np.uint8(1)
         from_zero[from_zero == 254] = 0
         path = run.pseudo_mask("train", image_id)
-        save_label_image(path, from_zero, load_vocabulary("voc").palette)
+        save_label_image(path, from_zero, PALETTE)
     right, wrong = (EvaluateConfig(what=what, split="train") for what in ("cam", "pseudo"))
     assert evaluate(run, right, execution=CPU).data["warnings"] == []
     (warning,) = evaluate(run, wrong, execution=CPU).data["warnings"]
@@ -398,7 +399,7 @@ def test_a_split_without_true_masks_says_so(run: RunDir) -> None:
 def test_faults_35_38_41_a_bad_mask_is_named_and_never_averaged_away(
     run: RunDir, spoilt: np.ndarray, reason: str
 ) -> None:
-    save_label_image(run.pseudo_mask("train", "b b"), spoilt, load_vocabulary("voc").palette)
+    save_label_image(run.pseudo_mask("train", "b b"), spoilt, PALETTE)
     config = EvaluateConfig(what="pseudo", split="train")
     with pytest.raises(BadInput, match=f"b b.* {reason}"):
         evaluate(run, config, execution=STOP)
@@ -432,14 +433,17 @@ def test_threads_change_nothing(run: RunDir) -> None:
     assert [(folder / name).read_bytes() for name in names] == inline
 
 
+@pytest.fixture(scope="module")
+def untrained() -> SegmentationNetwork:
+    return build_network(SPEC)
+
+
 @pytest.fixture
-def run_with_network(run: RunDir) -> RunDir:
+def run_with_network(run: RunDir, untrained: SegmentationNetwork) -> RunDir:
     """A run with an untrained network called net."""
-    spec = NetworkSpec(arch="deeplabv2-small", num_classes=21)
-    network = build_network(spec)
     with open_stage(run, "train_seg", TrainSegConfig(), name="net", execution=CPU) as stage:
         path = run.checkpoint("net")
-        save_checkpoint(path, network.weights(), {"network": asdict(spec), "clip_sha256": ""})
+        save_checkpoint(path, untrained.weights(), {"network": asdict(SPEC), "clip_sha256": ""})
         stage.finish(path, path.with_suffix(".json"))
     return run
 

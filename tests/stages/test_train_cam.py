@@ -214,8 +214,7 @@ def test_a_rerun_does_nothing_and_other_settings_stop(
     assert load_manifest(run, "train_cam").key != first.key
 
 
-@pytest.mark.parametrize("cached", [True, False])
-@pytest.mark.parametrize("step", [2, 6])
+@pytest.mark.parametrize(("cached", "step"), [(True, 2), (True, 6), (False, 6)])
 def test_66_killed_and_resumed_gives_the_same_bytes(
     tmp_path: Path,
     config: TrainCamConfig,

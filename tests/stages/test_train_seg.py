@@ -37,6 +37,7 @@ from gleclip_cli.training.trainer import Trainer
 CPU = Execution(device="cpu")
 SPLITS = {"train": ["a boat", "b", "c", "d", "e", "Zwölf"], "val": ["v", "w"]}
 UNSURE = 7
+PALETTE = load_vocabulary("voc").palette
 
 
 class Heard(Silent):
@@ -62,7 +63,7 @@ def scene(image_id: str) -> tuple[np.ndarray, np.ndarray]:
 
 def save_mask(path: Path, mask: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_label_image(path, mask, load_vocabulary("voc").palette)
+    save_label_image(path, mask, PALETTE)
 
 
 @pytest.fixture

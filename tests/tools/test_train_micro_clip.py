@@ -11,7 +11,7 @@ from gleclip_cli.model.clip import load_clip
 from gleclip_cli.tools import train_micro_clip
 from gleclip_cli.tools.train_micro_clip import Recipe, Training
 
-TOY = Recipe(close_ups=6, views=6, batch_size=3, warmup_steps=2)
+TOY = Recipe(close_ups=4, views=4, batch_size=2, warmup_steps=2)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     resumed = load_file(tmp_path / "cut" / "weights.safetensors")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     record = json.loads((tmp_path / "cut" / "provenance.json").read_text())
-    assert record["pictures_seen"] == 12
+    assert record["pictures_seen"] == 8
 
 
 def test_the_result_loads_like_any_clip(tmp_path: Path) -> None:

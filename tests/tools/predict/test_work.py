@@ -21,7 +21,7 @@ from gleclip_cli.artifacts.stage import Manifest
 from gleclip_cli.config import Execution, PredictConfig
 from gleclip_cli.datasets.class_table import class_table
 from gleclip_cli.errors import BadInput, MissingInput, OtherSettings, UsageError
-from gleclip_cli.seg.network import NetworkSpec, build_network
+from gleclip_cli.seg.network import NetworkSpec, SegmentationNetwork, build_network
 from gleclip_cli.seg.predict import predict_logits
 from gleclip_cli.tools.predict import predict
 from gleclip_cli.tools.predict.model import network_model
@@ -32,8 +32,13 @@ RUN = RunDir("run")
 PLAIN = {"flip": False}
 
 
+@pytest.fixture(scope="module")
+def network() -> SegmentationNetwork:
+    return build_network(SPEC, seed=1).eval()
+
+
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: SegmentationNetwork) -> Path:
     """Three pictures and a trained network, in the working folder."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -42,7 +47,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, (6, 9, 3), np.uint8).repeat(4, 0).repeat(4, 1)
         Image.fromarray(pixels).save(file)
-    network = build_network(SPEC, seed=1)
     meta = {"network": asdict(SPEC), "clip_sha256": "", "classes": NAMES}
     save_checkpoint(RUN.checkpoint("seg"), network.weights(), meta)
     return tmp_path
@@ -70,12 +74,13 @@ def content(out: str = "out") -> dict[str, bytes]:
     }
 
 
-def test_masks_overlays_and_areas_are_those_of_the_network(here: Path) -> None:
+def test_masks_overlays_and_areas_are_those_of_the_network(
+    here: Path, network: SegmentationNetwork
+) -> None:
     before = {path: path.read_bytes() for path in Path("photos").rglob("*.png")}
     manifest = go()
     assert manifest.complete
     assert manifest.counts["done"] == 3
-    network = build_network(SPEC, seed=1).eval()
     about = read_json(OutDir("out").areas())
     assert sorted(about["pictures"]) == ["photos/farm/1", "photos/town/1", "photos/town/zwölf x"]
     for image_id, facts in about["pictures"].items():
