@@ -39,7 +39,6 @@ LONGER = {
     "artifacts/maps.py",
     "datasets/scenes/figures.py",
     "pipeline.py",
-    "stages/train_cam.py",
     "stages/train_seg.py",
     "tools/train_micro_clip.py",
 }

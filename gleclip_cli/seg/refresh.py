@@ -6,7 +6,7 @@ from typing import Any
 
 from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.maps import load_label_image, save_confidence, save_label_image
-from gleclip_cli.config import PIXEL_STEPS, RefineConfig
+from gleclip_cli.config import RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.parallel.processes import Processes
 from gleclip_cli.progress import SILENT, Progress
@@ -20,10 +20,14 @@ _SETTINGS = ("par_iterations", "crf_preset", "crf_iterations", "crf_backend")
 
 
 def steps_on_pixels(refined: Mapping[str, Any]) -> RefineConfig:
-    """Return what pseudo masks went through on pixels, from the configuration in their manifest."""
+    """Return what pseudo masks went through on pixels, from the configuration in their manifest.
+
+    A step that looks at the picture through another network is left out.
+    """
     default = RefineConfig()
-    steps = tuple(step for step in refined.get("steps", default.steps) if step in PIXEL_STEPS)
-    return replace(default, steps=steps, **{s: refined[s] for s in _SETTINGS if s in refined})
+    steps = [replace(default, steps=(step,)) for step in refined.get("steps", default.steps)]
+    own = tuple(step for config in steps if not config.needs_model for step in config.steps)
+    return replace(default, steps=own, **{s: refined[s] for s in _SETTINGS if s in refined})
 
 
 @dataclass(frozen=True)

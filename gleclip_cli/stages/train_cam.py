@@ -157,9 +157,8 @@ class _Training:
     ) -> None:
         """Teach and learn, round by round, from where the saved state stands."""
         source: CachedBatches | AugmentedBatches | None = None
-        for number, last, begins in rounds(
-            trainer, self._config.rounds, self._state, log=self._stage.log
-        ):
+        log, progress = self._stage.log, self._progress
+        for number, last, begins in rounds(trainer, self._config.rounds, self._state, log=log):
             if begins:  # later, these weights are no longer the teacher's
                 self._teach(model, number, image_ids, on_bad)
             lesson = self._lesson(number, image_ids)
@@ -167,14 +166,8 @@ class _Training:
                 source = self._source(model, lesson, image_ids, on_bad)
             else:
                 source.relabel(lesson)
-            fit(
-                trainer,
-                source.steps,
-                until=last,
-                state_folder=self._state,
-                log=self._stage.log,
-                progress=self._progress,
-            )
+            steps = source.steps
+            fit(trainer, steps, until=last, state_folder=self._state, log=log, progress=progress)
 
     def _teach(self, model: GLECLIP, number: int, image_ids: list[str], on_bad: BadImages) -> None:
         """Write the labels of a round that are not there yet; processes share the images."""

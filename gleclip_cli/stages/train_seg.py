@@ -185,16 +185,17 @@ class _Training:
     ) -> None:
         """Train, round by round, from where the saved state stands; `refresh` between rounds."""
         count, state = self._config.refresh, self._run.training_state(self._config.name)
+        log, progress = self._stage.log, self._progress
         refresh = None
         if count and isinstance(kept, ClipDecoder):
             relabel = Relabeller(kept, steps_on_pixels(masks.data["config"]))
             require_steps(relabel.refine)
             refresh = Refresh(
                 self._lesson, relabel, image_ids, self._processes, on_bad,
-                log=self._stage.log, progress=self._progress,
+                log=log, progress=progress,
             )  # fmt: skip
         source: CachedBatches | AugmentedBatches | None = None
-        for number, last, begins in rounds(trainer, 1 + count, state, log=self._stage.log):
+        for number, last, begins in rounds(trainer, 1 + count, state, log=log):
             if refresh is not None and number and begins:
                 refresh(number, trainer.step)
             lesson = replace(self._lesson, refreshed=number)
@@ -202,14 +203,7 @@ class _Training:
                 source = self._source(network, lesson, image_ids, on_bad)
             else:
                 source.relabel(lesson)
-            fit(
-                trainer,
-                source.steps,
-                until=last,
-                state_folder=state,
-                log=self._stage.log,
-                progress=self._progress,
-            )
+            fit(trainer, source.steps, until=last, state_folder=state, log=log, progress=progress)
         if refresh is not None and self._processes.main:
             self._stage.note(refreshed=[refresh.facts(n) for n in range(1, 1 + count)])
 
