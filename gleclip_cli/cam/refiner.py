@@ -13,22 +13,31 @@ from gleclip_cli.refine.pseudo_mask import with_background
 from gleclip_cli.refine.steps import on_pixels
 
 if TYPE_CHECKING:
+    from gleclip_cli.cam.regions import RegionNamer
     from gleclip_cli.cam.spread import MapSource
 
 
 class Refiner:
-    """Turns maps into scores; `source`: the model behind them, for a step that needs it."""
+    """Turns maps into scores.
+
+    `source`: the model behind the maps, for steps that need it; or `namer`, for `regions` alone.
+    """
 
     def __init__(
-        self, config: RefineConfig, device: torch.device, source: "MapSource | None" = None
+        self,
+        config: RefineConfig,
+        device: torch.device,
+        source: "MapSource | None" = None,
+        namer: "RegionNamer | None" = None,
     ) -> None:
         self._config, self._device = config, device
-        self._spread = None
+        self._spread, self._namer = None, namer
         if source is not None:
             # Other steps need no model: without it, workers start in half the time and memory.
             from gleclip_cli.cam.spread import Spreader
 
             self._spread = Spreader(source, config, device)
+            self._namer = self._spread.namer()
 
     def works_on(self, cam: Cam) -> bool:
         """Whether a step is left to do: without one, the image is not needed."""
@@ -42,7 +51,14 @@ class Refiner:
         """
         if self._spread is not None:
             cam = replace(cam, scores=self._spread(cam.scores, image))
-        return on_pixels(self.plain(cam), image, self._config, self._device)
+        namer, ids = self._namer, cam.class_ids.tolist()
+        return on_pixels(
+            self.plain(cam),
+            image,
+            self._config,
+            self._device,
+            name_regions=None if namer is None else lambda scores: namer(scores, image, ids),
+        )
 
     def plain(self, cam: Cam) -> Float[ndarray, "k1 H W"]:
         """Return the scores before any step, at the size of the image, background first."""

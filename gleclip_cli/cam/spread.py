@@ -1,4 +1,4 @@
-"""CAA and random walk after the fact: the frozen model behind stored maps is run again.
+"""Steps that look at an image again, through the frozen model behind stored maps.
 
 Paper: IRN walks along borders it was trained for, PSA along features of its own.
 Here: along CLIP's attention (patches are alike that attend to the same places), along what GLE-CLIP
@@ -6,7 +6,9 @@ has learned (its finest pixel embeddings; its decoder's tokens on the grid of pa
 product of both.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -15,15 +17,20 @@ from torch import Tensor
 
 from gleclip_cli.artifacts.manifest import Manifest
 from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.cam.build import load_gleclip
 from gleclip_cli.cam.fuse import min_max, view_grid
 from gleclip_cli.cam.grounded import half_spread
 from gleclip_cli.cam.method import resize_to_patches
-from gleclip_cli.config import RefineConfig
+from gleclip_cli.cam.regions import RegionNamer
+from gleclip_cli.cam.texts import remembered, texts_hash, wording_of
+from gleclip_cli.config import GRID_STEPS, RefineConfig
+from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.gleclip import features_of
 from gleclip_cli.model.grounding_losses import learned_affinity
+from gleclip_cli.model.texts import Wording
 from gleclip_cli.model.weights import ClipSource, find_clip
 from gleclip_cli.refine.affinity import caa, doubly_stochastic, gated
 from gleclip_cli.refine.walk import walk_grid, walked
@@ -36,7 +43,8 @@ class MapSource:
 
     `run`: holds the GLE-CLIP whose learned affinity is followed, if that is asked for. `parity`:
     with the published code's arithmetic. `on_patches`: the maps' grid is that of patches.
-    `labelled`: the classes of a map are known to be there.
+    `labelled`: the classes of a map are known to be there. `names`: the texts that regions are
+    named by, if that is asked for, and the run that keeps their embeddings.
     """
 
     clip: ClipSource
@@ -44,6 +52,7 @@ class MapSource:
     parity: bool = False
     on_patches: bool = True
     labelled: bool = True
+    names: tuple[RunDir, Wording] | None = None
 
 
 def source_of_maps(
@@ -62,7 +71,7 @@ def source_of_maps(
 
     Raises:
         UsageError: caa is asked for maps that were made with it.
-        OtherSettings: the weights are not those of the manifest.
+        OtherSettings: weights or texts are not those of the manifest.
     """
     made_with = {} if cams is None else cams.data["config"]
     if made_with.get("caa") and "caa" in config.steps:
@@ -85,7 +94,21 @@ def source_of_maps(
         parity=made_with.get("parity", False),
         on_patches=own_clip and made_with["method"] != "gle-clip",
         labelled=made_with.get("labels", "given") == "given",
+        names=(run, _wording_of(run, named)) if "regions" in config.steps else None,
     )
+
+
+def _wording_of(run: RunDir, made_with: Mapping[str, Any]) -> Wording:
+    """Return the texts that a stage has used, and refuse any other."""
+    config, vocabulary = made_with["config"], load_vocabulary(load_prepared(run).vocabulary)
+    words = config["background_texts"]
+    wording = wording_of(vocabulary, config["texts"], background_texts=words)
+    if made_with["weights"]["texts"] != texts_hash(wording):
+        raise OtherSettings(
+            "The texts of classes or background words have changed since they were used.",
+            "Bring back the class table, or make the maps again with --overwrite.",
+        )
+    return wording
 
 
 @dataclass(frozen=True)
@@ -102,18 +125,28 @@ class _Seen:
 
 
 class Spreader:
-    """Applies those of the steps caa and walk that a configuration names."""
+    """Applies those of the steps caa and walk that a configuration names, if any."""
 
     def __init__(self, source: MapSource, config: RefineConfig, device: torch.device) -> None:
         self._source, self._config, self._device = source, config, device
         self._model = None if source.run is None else load_gleclip(source.run, device)
         self._clip = build_clip(source.clip).to(device) if self._model is None else self._model.clip
 
+    def namer(self) -> RegionNamer | None:
+        """Return what names regions by the same CLIP, if the source says by which texts."""
+        if self._source.names is None:
+            return None
+        run, wording = self._source.names
+        texts = remembered(run, self._source.clip)(self._clip, wording)
+        return RegionNamer(self._clip, texts, len(wording.prompts))
+
     @torch.no_grad()
     def __call__(
         self, maps: Float[ndarray, "k h w"], image: UInt8[ndarray, "H W 3"]
     ) -> Float[ndarray, "k _h _w"]:
         """Return the maps after these steps, in [0, 1]; the model sees the upright image."""
+        if not any(step in GRID_STEPS for step in self._config.steps):
+            return maps
         size = (image.shape[0], image.shape[1])
         patch = self._clip.patch_size
         own = (maps.shape[1], maps.shape[2])

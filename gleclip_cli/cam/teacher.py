@@ -11,6 +11,7 @@ from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.cam.grounded import Grounded, Spread
 from gleclip_cli.cam.method import CamMethod
 from gleclip_cli.cam.refiner import Refiner
+from gleclip_cli.cam.regions import RegionNamer
 from gleclip_cli.cam.training_free import TrainingFree
 from gleclip_cli.config import PIXEL_STEPS, GenCamConfig, RefineConfig, TrainCamConfig
 from gleclip_cli.model.gleclip import GLECLIP
@@ -28,7 +29,9 @@ class Teacher:
         view = _untrained(model, config) if first else _trained(model, config)
         self._method = CamMethod(view, scales=(1.0,), flip=False)
         steps = tuple(step for step in config.teacher_steps if step in PIXEL_STEPS)
-        self._refiner = Refiner(RefineConfig(split=config.split, steps=steps), self._method.device)
+        refining = RefineConfig(split=config.split, steps=steps)
+        namer = RegionNamer(model.clip, model.texts, model.num_classes)
+        self._refiner = Refiner(refining, self._method.device, namer=namer)
         self._num_labels = model.num_classes + 1
 
     def __call__(self, image: UInt8[ndarray, "H W 3"], class_ids: Sequence[int]) -> Labels:

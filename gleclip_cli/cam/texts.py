@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from hashlib import sha256
 
 import open_clip
 import torch
@@ -40,6 +41,11 @@ def wording_of(vocabulary: Vocabulary, texts: str, *, background_texts: bool) ->
         templates=vocabulary.templates,
         attributes=attributes,
     )
+
+
+def texts_hash(wording: Wording) -> str:
+    """Return what tells a manifest whether texts have changed."""
+    return sha256(repr(wording).encode()).hexdigest()
 
 
 def remembered(run: RunDir, source: ClipSource) -> Embed:

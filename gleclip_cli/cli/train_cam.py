@@ -88,7 +88,7 @@ def train_cam(
     teacher_steps: Annotated[
         list[str],
         typer.Option(
-            metavar="walk,par,crf",
+            metavar="walk,par,regions,crf",
             help="Refinement of the teacher's labels, in order; or none. walk: from round 2 on.",
         ),
     ] = list(DEFAULTS.teacher_steps),

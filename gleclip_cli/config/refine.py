@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gleclip_cli.config.checks import choice, fraction, positive_limit, require
-from gleclip_cli.config.words import GRID_STEPS, REFINE_STEPS
+from gleclip_cli.config.words import GRID_STEPS, MODEL_STEPS, REFINE_STEPS
 
 CRF_PRESETS = ("deeplab", "afa", "irn", "psa")
 CRF_BACKENDS = ("lattice", "pydensecrf")
@@ -79,7 +79,7 @@ class RefineConfig:
     @property
     def needs_model(self) -> bool:
         """Whether a step looks at images through CLIP again."""
-        return any(step in GRID_STEPS for step in self.steps)
+        return any(step in MODEL_STEPS for step in self.steps)
 
     @property
     def follows_training(self) -> bool:

@@ -40,7 +40,7 @@ class TrainCamConfig:
     caa: bool = True
     caa_threshold: float = 0.7
     gate: bool = True
-    teacher_steps: tuple[str, ...] = ("walk", "par")
+    teacher_steps: tuple[str, ...] = ("walk", "par", "regions")
     rounds: int = 2
     mosaics: float = 0.25
     epochs: float = 11.0

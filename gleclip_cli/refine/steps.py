@@ -1,5 +1,7 @@
 """The steps of `refine` that work on pixels, in the order they were asked for."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -13,8 +15,12 @@ def on_pixels(
     image: UInt8[np.ndarray, "H W 3"],
     config: RefineConfig,
     device: torch.device,
+    *,
+    name_regions: Callable[[Float[np.ndarray, "k H W"]], Float[np.ndarray, "k H W"]] | None = None,
 ) -> Float[np.ndarray, "k H W"]:
-    """Return scores (background first) after every step of `config` but `caa`.
+    """Return scores (background first) after every step of `config` that works on pixels.
+
+    `name_regions` does the step `regions`, which needs a model and so cannot be done here.
 
     Raises:
         BadInput: a score is not finite.
@@ -23,6 +29,10 @@ def on_pixels(
     for step in config.steps:
         if step == "par":
             scores = _par(scores, image, config, device)
+        elif step == "regions":
+            if name_regions is None:
+                raise ValueError("regions without a model that names them")
+            scores = name_regions(scores)
         elif step == "crf":
             scores = _crf(scores, image, config, device)
     return scores

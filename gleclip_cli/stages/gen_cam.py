@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from math import prod
 
 import numpy as np
@@ -17,7 +16,7 @@ from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
 from gleclip_cli.cam.build import fitting, load_gleclip
 from gleclip_cli.cam.method import CamMethod, Views, trained, training_free
-from gleclip_cli.cam.texts import remembered, wording_of
+from gleclip_cli.cam.texts import remembered, texts_hash, wording_of
 from gleclip_cli.config import Execution, GenCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import EnvironmentFault
@@ -77,7 +76,7 @@ def open_cams(
     names = clip_files(config.clip_model, config.clip_weights)
     source = find_clip(*names, fetch=not execution.dry_run)
     wording = wording_of(vocabulary, config.texts, background_texts=config.background_texts)
-    weights = {"clip": source.sha256, "texts": sha256(repr(wording).encode()).hexdigest()}
+    weights = {"clip": source.sha256, "texts": texts_hash(wording)}
     if config.method == "gle-clip":
         inputs.append(require(run, "train_cam", allow_partial=execution.allow_partial))
         fitting(inputs[-1], weights, config.calibration)

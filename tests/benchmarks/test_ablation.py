@@ -45,7 +45,7 @@ from gleclip_cli.metrics.bootstrap import paired_bootstrap
 from gleclip_cli.metrics.boundary import boundary_overlap
 from gleclip_cli.metrics.confusion import Counts, confusion_of
 from gleclip_cli.metrics.overlap import iou_of, mean_iou, overlap_of
-from gleclip_cli.metrics.sweep import BackgroundSweep
+from gleclip_cli.metrics.sweep import BackgroundSweep, levels_of, peaks_of
 from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.weights import ClipSource, find_clip
 from gleclip_cli.parallel.device import pick_device
@@ -203,9 +203,11 @@ def maps_of(method: CamMethod, split: str, *, labelled: bool) -> Pairs:
 
 def best_background(pairs: Pairs) -> float:
     """Return the threshold with the highest mIoU."""
-    sweep = BackgroundSweep(len(data()[1].class_names))
+    num_classes = len(data()[1].class_names)
+    sweep = BackgroundSweep(num_classes)
     for gt_mask, cam in pairs:
-        sweep.add(gt_mask, cam.enlarged(), cam.class_ids)
+        peaks = peaks_of(cam.each_enlarged(), cam.class_ids, cam.size)
+        sweep.add(peaks.class_ids, levels_of(gt_mask, peaks, num_classes))
     return sweep.result().threshold
 
 

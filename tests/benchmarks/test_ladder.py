@@ -21,7 +21,7 @@ from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.scenes import CLASSES, Scene, draw_scene
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.metrics.confusion import confusion_of, summarise
-from gleclip_cli.metrics.sweep import BackgroundSweep
+from gleclip_cli.metrics.sweep import BackgroundSweep, levels_of, peaks_of
 from gleclip_cli.model.clip import FrozenClip, load_clip
 from gleclip_cli.model.texts import class_text_embeddings
 from gleclip_cli.resources import clip_files
@@ -62,7 +62,8 @@ def seed_miou(config: GenCamConfig) -> tuple[float, float]:
         ids = list(scene.class_ids)
         maps = method([method.prepare(scene.image)], [ids])[0]
         cam = Cam(maps, np.array(ids, np.int64), scene.mask.shape)
-        sweep.add(scene.mask, cam.enlarged(), cam.class_ids)
+        peaks = peaks_of(cam.each_enlarged(), cam.class_ids, cam.size)
+        sweep.add(peaks.class_ids, levels_of(scene.mask, peaks, len(CLASSES) + 1))
     result = sweep.result()
     return float(result.miou[result.best]), result.threshold
 

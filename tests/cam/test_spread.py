@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from gleclip_cli.cam import spread as module
 from gleclip_cli.cam.fuse import min_max
 from gleclip_cli.cam.grounded import Grounded
 from gleclip_cli.cam.spread import MapSource, Spreader, source_of_maps
+from gleclip_cli.cam.texts import texts_hash, wording_of
 from gleclip_cli.config import RefineConfig
+from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.gleclip import GLECLIP, features_of
@@ -157,3 +160,26 @@ def test_what_was_learned_comes_with_its_own_clip(tiny_clip_json: str) -> None:
     expected = MapSource(source, RUN, parity=True, on_patches=False)
     assert source_of_maps(RUN, config, other, training) == expected
     assert source_of_maps(RUN, config, None, training) == MapSource(source, RUN, on_patches=False)
+
+
+def test_regions_are_named_by_the_texts_that_made_the_maps(
+    tiny_clip_json: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = SimpleNamespace(vocabulary="scenes")
+    monkeypatch.setattr(module, "load_prepared", lambda run: prepared)
+    source, config = find_clip(tiny_clip_json, "random"), RefineConfig(steps=("regions",))
+    wording = wording_of(load_vocabulary("scenes"), "plain", background_texts=True)
+    made_with = manifest(
+        tiny_clip_json, source.sha256, method="similarity", texts="plain", background_texts=True
+    )
+    made_with.data["weights"]["texts"] = texts_hash(wording)
+    run = RunDir(tmp_path)
+    found = source_of_maps(run, config, made_with, None)
+    assert found.names == (run, wording)
+    maps, image = np.ones((2, 3, 4), np.float32), np.zeros((24, 32, 3), np.uint8)
+    spreader = Spreader(found, config, CPU)
+    assert spreader(maps, image) is maps  # nothing is spread
+    assert spreader.namer() is not None
+    made_with.data["config"]["texts"] = "synonyms"
+    with pytest.raises(OtherSettings, match="texts"):
+        source_of_maps(run, config, made_with, None)

@@ -82,6 +82,7 @@ def test_later_labels_are_the_models(build: Build, picture: NDArray[np.uint8]) -
         (True, {"caa": False}),
         (True, {"teacher_steps": ()}),
         (True, {"teacher_steps": ("crf",)}),
+        (True, {"teacher_steps": ("regions",)}),
         (True, {"calibration": "none"}),
         (False, {"caa": False}),
         (False, {"teacher_steps": ()}),

@@ -43,6 +43,12 @@ def test_steps_follow_each_other(
         (("par", "crf"), (scores + 1) * 2),
         (("crf", "par"), scores * 2 + 1),
         (("caa", "par"), scores + 1),
+        (("par", "regions", "crf"), np.sqrt(scores + 1) * 2),
     ):
-        found = on_pixels(scores, image, RefineConfig(steps=steps), CPU)
+        found = on_pixels(scores, image, RefineConfig(steps=steps), CPU, name_regions=np.sqrt)
         np.testing.assert_allclose(found, expected)
+
+
+def test_regions_need_somebody_to_name_them(image: np.ndarray, scores: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="names them"):
+        on_pixels(scores, image, RefineConfig(steps=("regions",)), CPU)
