@@ -103,9 +103,8 @@ def told_by_a_shell(folder: Path) -> tuple[str, str]:
 
 
 LESS = {
-    "train-cam": ["--limit", "2"],
+    "prepare-data": ["--train-images", "2", "--val-images", "1"],
     "gen-cam": ["--no-flip"],
-    "train-seg": ["--limit", "2"],
     "evaluate": ["--no-flip"],
 }
 
@@ -124,10 +123,14 @@ def told_in_this_process(folder: Path) -> tuple[str, str]:
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("short_walks")
 @pytest.mark.parametrize(
-    "run", [told_in_this_process, pytest.param(told_by_a_shell, marks=pytest.mark.slow)]
+    ("run", "images"),
+    [(told_in_this_process, 2), pytest.param(told_by_a_shell, 8, marks=pytest.mark.slow)],
 )
 def test_the_script_that_chains_the_stages_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[Path], tuple[str, str]]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[[Path], tuple[str, str]],
+    images: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     results, messages = run(tmp_path)
@@ -135,4 +138,4 @@ def test_the_script_that_chains_the_stages_runs(
     assert results.count("mean of") == 3
     made = tmp_path / "runs" / "mine"
     assert (made / "evaluate" / "seg-val" / "scores.json").exists()
-    assert len(list((made / "refine" / "train" / "pseudo_masks").glob("*.png"))) == 8
+    assert len(list((made / "refine" / "train" / "pseudo_masks").glob("*.png"))) == images

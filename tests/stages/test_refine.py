@@ -2,9 +2,12 @@
 
 import hashlib
 import io
+import pickle
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from gleclip_cli.config import CRF_BACKENDS, Execution, GenCamConfig, RefineConf
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, OtherSettings, UsageError
 from gleclip_cli.interop.cam_dicts import write_cam_dict
 from gleclip_cli.model.clip import load_clip
+from gleclip_cli.parallel.workers import Build, over_images
 from gleclip_cli.refine.crf import PRESETS, dense_crf
 from gleclip_cli.refine.par import par
 from gleclip_cli.stages.gen_cam import gen_cam
@@ -237,9 +241,22 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     assert results(run_with_maps) == whole
 
 
-def test_spawned_workers_write_the_same_bytes(run_with_maps: RunDir) -> None:
+def travelled(
+    build: Build, arguments: tuple[Any, ...], image_ids: Iterable[str], *, workers: int
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The work as a spawned process gets it, by pickle, but in this process."""
+    assert workers == 1
+    build, arguments = pickle.loads(pickle.dumps((build, arguments)))
+    return over_images(build, arguments, image_ids, workers=0)
+
+
+@pytest.mark.parametrize("pool", [travelled, pytest.param(over_images, marks=pytest.mark.slow)])
+def test_spawned_workers_write_the_same_bytes(
+    run_with_maps: RunDir, pool: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     refine(run_with_maps, RefineConfig(), execution=CPU)
     inline = results(run_with_maps)
+    monkeypatch.setattr("gleclip_cli.stages.refine.over_images", pool)
     spawned = Execution(device="cpu", workers=1, resume=False)
     assert refine(run_with_maps, RefineConfig(), execution=spawned).complete
     assert results(run_with_maps) == inline

@@ -156,7 +156,7 @@ def test_fault_80_resized_positions_are_a_warning_wherever_clip_is_built(run, co
 
 
 def test_it_learns_what_it_is_shown(run, config):
-    train_seg(run, replace(config, epochs=60.0), execution=CPU)
+    train_seg(run, replace(config, epochs=40.0), execution=CPU)
     network = load_network(run, "seg", "cpu")
     image, mask = scene("v")
     predicted = predict_logits(network, image).argmax(0).numpy()
