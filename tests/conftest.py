@@ -20,6 +20,8 @@ from gleclip_cli.datasets.vocabulary import voc_palette
 
 # As in gleclip_cli/__main__.py, before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Tensors of tests are tiny: a second thread costs a quarter more processor time and gains nothing.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Tests do not stand where pytest was started.
 for place in {"GLECLIP_TEST_DATA", "GLECLIP_TEST_WEIGHTS"} & set(os.environ):
