@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gleclip_cli.refine.affinity import min_max
+
 MAX_PATCHES = 4096
 """Upper bound of a view: attention is a matrix of patches by patches, 64 MB at this size."""
-
-_PARITY_EPSILON = 1e-7
 
 
 def view_grid(size: tuple[int, int], *, scale: float, patch: int) -> tuple[int, int]:
@@ -30,18 +30,6 @@ def view_grid(size: tuple[int, int], *, scale: float, patch: int) -> tuple[int, 
     height, width = (max(1, floor(side * factor)) for side in (height, width))
     # Where one side was held at one patch, the other is still too long.
     return min(height, MAX_PATCHES), min(width, MAX_PATCHES)
-
-
-def min_max(maps: Float[Tensor, "k h w"], *, parity: bool = False) -> Float[Tensor, "k h w"]:
-    """Stretch each map to [0, 1]; a constant map becomes 0.
-
-    `parity`: CLIP-ES's form, which divides by 1e-7 + maximum, twice.
-    """
-    for _ in range(2 if parity else 1):
-        maps = maps - maps.amin(dim=(1, 2), keepdim=True)
-        top = maps.amax(dim=(1, 2), keepdim=True)
-        maps = maps / (top + _PARITY_EPSILON) if parity else maps / torch.where(top > 0, top, 1)
-    return maps
 
 
 def fuse(

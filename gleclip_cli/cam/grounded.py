@@ -6,14 +6,12 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn import functional
 
-from gleclip_cli.cam.fuse import min_max
 from gleclip_cli.model.clip import FrozenClip
 from gleclip_cli.model.gleclip import GLECLIP, class_probabilities, features_of
 from gleclip_cli.model.grounding_losses import learned_affinity
 from gleclip_cli.parallel.device import arithmetic
-from gleclip_cli.refine.affinity import caa, gated
+from gleclip_cli.refine.affinity import gated, half_spread
 from gleclip_cli.refine.walk import walk_grid, walked
 
 Spread = Literal["none", "caa", "walk"]
@@ -88,23 +86,6 @@ class Grounded:
             )
             for fine, attention, learned in zip(maps, features.attention, affinity, strict=True)
         ]
-
-
-def half_spread(
-    fine: Float[Tensor, "k h w"],
-    affinity: Float[Tensor, "n n"],
-    grid: tuple[int, int],
-    *,
-    threshold: float,
-    labelled: bool,
-) -> Float[Tensor, "k h w"]:
-    """Return the mean of fine maps and of what CAA makes of them on the `grid` of patches."""
-    coarse = functional.interpolate(fine[None], grid, mode="area")[0]
-    spread = min_max(caa(affinity, coarse, threshold=threshold))
-    if not labelled:
-        spread = spread * fine.amax(dim=(1, 2), keepdim=True)
-    size = (fine.shape[1], fine.shape[2])
-    return (fine + functional.interpolate(spread[None], size, mode="bilinear")[0]) / 2
 
 
 def present_of(class_ids: Sequence[Sequence[int]], num_classes: int) -> Bool[Tensor, "b k"]:

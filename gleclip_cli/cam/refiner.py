@@ -1,6 +1,7 @@
 """All steps of `refine` on the maps of one image, in order; knows no files."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,8 +14,8 @@ from gleclip_cli.refine.pseudo_mask import with_background
 from gleclip_cli.refine.steps import on_pixels
 
 if TYPE_CHECKING:
-    from gleclip_cli.cam.regions import RegionNamer
     from gleclip_cli.cam.spread import MapSource
+    from gleclip_cli.refine.naming import RegionNamer
 
 
 class Refiner:
@@ -51,13 +52,13 @@ class Refiner:
         """
         if self._spread is not None:
             cam = replace(cam, scores=self._spread(cam.scores, image))
-        namer, ids = self._namer, cam.class_ids.tolist()
+        ids = cam.class_ids.tolist()
         return on_pixels(
             self.plain(cam),
             image,
             self._config,
             self._device,
-            name_regions=None if namer is None else lambda scores: namer(scores, image, ids),
+            name_regions=partial(self._namer, image=image, class_ids=ids) if self._namer else None,
         )
 
     def plain(self, cam: Cam) -> Float[ndarray, "k1 H W"]:

@@ -6,9 +6,7 @@ has learned (its finest pixel embeddings; its decoder's tokens on the grid of pa
 product of both.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,22 +15,25 @@ from torch import Tensor
 
 from gleclip_cli.artifacts.manifest import Manifest
 from gleclip_cli.artifacts.run_dir import RunDir
-from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.cam.build import load_gleclip
-from gleclip_cli.cam.fuse import min_max, view_grid
-from gleclip_cli.cam.grounded import half_spread
+from gleclip_cli.cam.fuse import view_grid
 from gleclip_cli.cam.method import resize_to_patches
-from gleclip_cli.cam.regions import RegionNamer
-from gleclip_cli.cam.texts import remembered, texts_hash, wording_of
+from gleclip_cli.cam.texts import remembered, wording_used
 from gleclip_cli.config import GRID_STEPS, RefineConfig
-from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.gleclip import features_of
 from gleclip_cli.model.grounding_losses import learned_affinity
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.model.weights import ClipSource, find_clip
-from gleclip_cli.refine.affinity import caa, doubly_stochastic, gated
+from gleclip_cli.refine.affinity import (
+    caa,
+    doubly_stochastic,
+    gated,
+    half_spread,
+    min_max,
+)
+from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.refine.walk import walk_grid, walked
 from gleclip_cli.resources import clip_files
 
@@ -94,21 +95,8 @@ def source_of_maps(
         parity=made_with.get("parity", False),
         on_patches=own_clip and made_with["method"] != "gle-clip",
         labelled=made_with.get("labels", "given") == "given",
-        names=(run, _wording_of(run, named)) if "regions" in config.steps else None,
+        names=(run, wording_used(run, named)) if "regions" in config.steps else None,
     )
-
-
-def _wording_of(run: RunDir, made_with: Mapping[str, Any]) -> Wording:
-    """Return the texts that a stage has used, and refuse any other."""
-    config, vocabulary = made_with["config"], load_vocabulary(load_prepared(run).vocabulary)
-    words = config["background_texts"]
-    wording = wording_of(vocabulary, config["texts"], background_texts=words)
-    if made_with["weights"]["texts"] != texts_hash(wording):
-        raise OtherSettings(
-            "The texts of classes or background words have changed since they were used.",
-            "Bring back the class table, or make the maps again with --overwrite.",
-        )
-    return wording
 
 
 @dataclass(frozen=True)

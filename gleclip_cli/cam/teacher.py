@@ -11,10 +11,10 @@ from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.cam.grounded import Grounded, Spread
 from gleclip_cli.cam.method import CamMethod
 from gleclip_cli.cam.refiner import Refiner
-from gleclip_cli.cam.regions import RegionNamer
 from gleclip_cli.cam.training_free import TrainingFree
 from gleclip_cli.config import PIXEL_STEPS, GenCamConfig, RefineConfig, TrainCamConfig
 from gleclip_cli.model.gleclip import GLECLIP
+from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.refine.pseudo_mask import pseudo_mask
 
 

@@ -1,17 +1,19 @@
 """What CLIP reads for the classes of a table, and its embeddings, kept in the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hashlib import sha256
+from typing import Any
 
 import open_clip
 import torch
 from torch import Tensor
 
 from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.artifacts.text_cache import cached_texts
-from gleclip_cli.datasets.vocabulary import Vocabulary
-from gleclip_cli.errors import UsageError
+from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
+from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.model.clip import FrozenClip
 from gleclip_cli.model.texts import Wording, text_embeddings
 from gleclip_cli.model.weights import ClipSource
@@ -41,6 +43,23 @@ def wording_of(vocabulary: Vocabulary, texts: str, *, background_texts: bool) ->
         templates=vocabulary.templates,
         attributes=attributes,
     )
+
+
+def wording_used(run: RunDir, made_with: Mapping[str, Any]) -> Wording:
+    """Return the texts that a stage has used, from its manifest's data.
+
+    Raises:
+        OtherSettings: they have changed since.
+    """
+    config, vocabulary = made_with["config"], load_vocabulary(load_prepared(run).vocabulary)
+    words = config["background_texts"]
+    wording = wording_of(vocabulary, config["texts"], background_texts=words)
+    if made_with["weights"]["texts"] != texts_hash(wording):
+        raise OtherSettings(
+            "The texts of classes or background words have changed since they were used.",
+            "Bring back the class table, or make the maps again with --overwrite.",
+        )
+    return wording
 
 
 def texts_hash(wording: Wording) -> str:

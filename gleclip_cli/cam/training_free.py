@@ -6,13 +6,12 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from gleclip_cli.cam.fuse import min_max
 from gleclip_cli.cam.gradcam import gradcams
 from gleclip_cli.cam.similarity import similarity_maps
 from gleclip_cli.config import GenCamConfig
 from gleclip_cli.model.clip import FrozenClip
 from gleclip_cli.parallel.device import arithmetic
-from gleclip_cli.refine.affinity import caa
+from gleclip_cli.refine.affinity import caa, min_max
 
 
 class TrainingFree:

@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 SINKHORN_ROUNDS = 3
+_PARITY_EPSILON = 1e-7
 
 
 def sinkhorn_scaling(
@@ -86,6 +88,39 @@ def caa(
     for _ in range(2):  # T x = (D x + D^T x) / 2
         spread = (row * ((column * spread) @ scores.T) + column * ((row * spread) @ scores)) / 2
     return spread.reshape(cams.shape)
+
+
+def min_max(maps: Float[Tensor, "k h w"], *, parity: bool = False) -> Float[Tensor, "k h w"]:
+    """Stretch each map to [0, 1]; a constant map becomes 0.
+
+    `parity`: CLIP-ES's form, which divides by 1e-7 + maximum, twice.
+    """
+    for _ in range(2 if parity else 1):
+        maps = maps - maps.amin(dim=(1, 2), keepdim=True)
+        top = maps.amax(dim=(1, 2), keepdim=True)
+        maps = maps / (top + _PARITY_EPSILON) if parity else maps / torch.where(top > 0, top, 1)
+    return maps
+
+
+def half_spread(
+    fine: Float[Tensor, "k h w"],
+    affinity: Float[Tensor, "n n"],
+    grid: tuple[int, int],
+    *,
+    threshold: float,
+    labelled: bool = True,
+) -> Float[Tensor, "k h w"]:
+    """Return the mean of fine maps and of what CAA makes of them on the `grid` of patches.
+
+    What is spread reaches 1: a class that is there is somewhere. `labelled` False: that is not
+    known, and it reaches what the map does.
+    """
+    coarse = functional.interpolate(fine[None], grid, mode="area")[0]
+    spread = min_max(caa(affinity, coarse, threshold=threshold))
+    if not labelled:
+        spread = spread * fine.amax(dim=(1, 2), keepdim=True)
+    size = (fine.shape[1], fine.shape[2])
+    return (fine + functional.interpolate(spread[None], size, mode="bilinear")[0]) / 2
 
 
 def gated(

@@ -6,7 +6,7 @@ from typing import Any
 
 from gleclip_cli.artifacts.json_files import read_json, write_json
 from gleclip_cli.artifacts.maps import load_label_image, save_confidence, save_label_image
-from gleclip_cli.config import RefineConfig
+from gleclip_cli.config import GRID_STEPS, PIXEL_STEPS, RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.parallel.processes import Processes
 from gleclip_cli.progress import SILENT, Progress
@@ -19,15 +19,17 @@ from gleclip_cli.training.teaching import teach
 _SETTINGS = ("par_iterations", "crf_preset", "crf_iterations", "crf_backend")
 
 
-def steps_on_pixels(refined: Mapping[str, Any]) -> RefineConfig:
-    """Return what pseudo masks went through on pixels, from the configuration in their manifest.
+def steps_on_pixels(refined: Mapping[str, Any]) -> tuple[RefineConfig, list[str]]:
+    """Return what pseudo masks went through on pixels, and the steps that are left out.
 
-    A step that looks at the picture through another network is left out.
+    Those move maps on their grid; the network's own are spread instead. `refined`: the
+    configuration in the masks' manifest.
     """
     default = RefineConfig()
-    steps = [replace(default, steps=(step,)) for step in refined.get("steps", default.steps)]
-    own = tuple(step for config in steps if not config.needs_model for step in config.steps)
-    return replace(default, steps=own, **{s: refined[s] for s in _SETTINGS if s in refined})
+    steps = refined.get("steps", default.steps)
+    settings = {name: refined[name] for name in _SETTINGS if name in refined}
+    own = tuple(step for step in steps if step in PIXEL_STEPS)
+    return replace(default, steps=own, **settings), [step for step in steps if step in GRID_STEPS]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from gleclip_cli.artifacts.lines import sha256_of
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
+from gleclip_cli.cam.texts import remembered, wording_used
 from gleclip_cli.config import Execution, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import MissingInput, UsageError
@@ -18,6 +19,7 @@ from gleclip_cli.model.weights import find_clip
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
 from gleclip_cli.progress import SILENT, Progress, counted
+from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.refine.steps import require_steps
 from gleclip_cli.resources import clip_files
 from gleclip_cli.seg.clip_decoder import ClipDecoder
@@ -188,10 +190,8 @@ class _Training:
         log, progress = self._stage.log, self._progress
         refresh = None
         if count and isinstance(kept, ClipDecoder):
-            relabel = Relabeller(kept, steps_on_pixels(masks.data["config"]))
-            require_steps(relabel.refine)
             refresh = Refresh(
-                self._lesson, relabel, image_ids, self._processes, on_bad,
+                self._lesson, self._relabeller(kept, masks), image_ids, self._processes, on_bad,
                 log=log, progress=progress,
             )  # fmt: skip
         source: CachedBatches | AugmentedBatches | None = None
@@ -206,6 +206,23 @@ class _Training:
             fit(trainer, source.steps, until=last, state_folder=state, log=log, progress=progress)
         if refresh is not None and self._processes.main:
             self._stage.note(refreshed=[refresh.facts(n) for n in range(1, 1 + count)])
+
+    def _relabeller(self, network: ClipDecoder, masks: Manifest) -> Relabeller:
+        """Return what makes pseudo masks anew, by the steps of `masks` that it can repeat."""
+        refine, left_out = steps_on_pixels(masks.data["config"])
+        require_steps(refine)
+        if left_out:
+            self._stage.note(refresh_leaves_out=left_out)
+            self._progress.say(f"Refresh leaves out: {', '.join(left_out)}.")
+        if "regions" not in refine.steps:
+            return Relabeller(network, refine)
+        # the texts are those of refine, the CLIP is the network's
+        trained = "train_cam" in masks.data["digests"]
+        made_with = ("train_cam",) if trained else ("gen_cam", self._config.split)
+        wording = wording_used(self._run, load_manifest(self._run, *made_with).data)
+        clip = find_clip(*clip_files(self._config.clip_model, self._config.clip_weights))
+        texts = remembered(self._run, clip)(network.clip, wording)
+        return Relabeller(network, refine, RegionNamer(network.clip, texts, len(wording.prompts)))
 
     def _image_ids(self, source: Manifest) -> list[str]:
         """Images that have a mask to learn from; how many have none is told."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gleclip_cli.cam.fuse import MAX_PATCHES, fuse, min_max, view_grid
+from gleclip_cli.cam.fuse import MAX_PATCHES, fuse, view_grid
 
 
 @pytest.mark.parametrize(
@@ -35,22 +35,6 @@ def test_fault_14_views_have_a_bounded_number_of_patches(size: tuple[int, int]) 
     grid = max(1, -(-size[0] // 16)), max(1, -(-size[1] // 16))
     assert height <= grid[0]
     assert width <= grid[1]
-
-
-def test_min_max_stretches_each_map_and_leaves_a_flat_one_at_zero() -> None:
-    maps = torch.tensor([[[2.0, 4.0], [3.0, 2.0]], [[7.0, 7.0], [7.0, 7.0]]])
-    expected = torch.tensor([[[0.0, 1.0], [0.5, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
-    assert torch.equal(min_max(maps), expected)
-    torch.testing.assert_close(min_max(maps, parity=True), expected, atol=1e-6, rtol=0)
-
-
-def test_min_max_keeps_the_shape_of_the_faintest_map() -> None:
-    faint = torch.tensor([[[0.0, 1e-12], [5e-13, 0.0]]])
-    torch.testing.assert_close(min_max(faint), torch.tensor([[[0.0, 1.0], [0.5, 0.0]]]))
-    # Published: a / (1e-7 + a), then once more with its own maximum.
-    once = 1e-12 / (1e-7 + 1e-12)
-    expected = once / (1e-7 + once)
-    assert min_max(faint, parity=True).max().item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_one_view_is_returned_as_it_is() -> None:

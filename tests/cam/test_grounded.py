@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gleclip_cli.cam.fuse import min_max
 from gleclip_cli.cam.grounded import Grounded, present_of
 from gleclip_cli.model.gleclip import GLECLIP, class_probabilities, features_of
 from gleclip_cli.model.grounding_losses import learned_affinity
-from gleclip_cli.refine.affinity import caa
+from gleclip_cli.refine.affinity import caa, min_max
 from gleclip_cli.refine.pseudo_mask import background_scores
 
 Build = Callable[..., GLECLIP]

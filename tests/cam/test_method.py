@@ -8,13 +8,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gleclip_cli.cam.fuse import min_max
 from gleclip_cli.cam.method import CamMethod, resize_to_patches, training_free
 from gleclip_cli.config import GenCamConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary, voc_palette
 from gleclip_cli.model.clip import FrozenClip, load_clip
 from gleclip_cli.model.texts import class_text_embeddings
-from gleclip_cli.refine.affinity import caa
+from gleclip_cli.refine.affinity import caa, min_max
 
 VOCABULARY = Vocabulary(
     name="toy",

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from gleclip_cli.artifacts.manifest import Manifest
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.cam import spread as module
-from gleclip_cli.cam.fuse import min_max
+from gleclip_cli.cam import texts
 from gleclip_cli.cam.grounded import Grounded
 from gleclip_cli.cam.spread import MapSource, Spreader, source_of_maps
 from gleclip_cli.cam.texts import texts_hash, wording_of
@@ -24,7 +24,7 @@ from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.gleclip import GLECLIP, features_of
 from gleclip_cli.model.weights import find_clip
-from gleclip_cli.refine.affinity import caa, doubly_stochastic
+from gleclip_cli.refine.affinity import caa, doubly_stochastic, min_max
 from gleclip_cli.refine.walk import pairs_of, random_walk
 
 CPU = torch.device("cpu")
@@ -166,7 +166,7 @@ def test_regions_are_named_by_the_texts_that_made_the_maps(
     tiny_clip_json: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = SimpleNamespace(vocabulary="scenes")
-    monkeypatch.setattr(module, "load_prepared", lambda run: prepared)
+    monkeypatch.setattr(texts, "load_prepared", lambda run: prepared)
     source, config = find_clip(tiny_clip_json, "random"), RefineConfig(steps=("regions",))
     wording = wording_of(load_vocabulary("scenes"), "plain", background_texts=True)
     made_with = manifest(

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from gleclip_cli.refine.affinity import box_mask, caa, gated, sinkhorn_scaling
+from gleclip_cli.refine.affinity import (
+    box_mask,
+    caa,
+    gated,
+    half_spread,
+    min_max,
+    sinkhorn_scaling,
+)
 
 GRIDS = [(5, 7), (6, 6), (1, 9)]
 
@@ -96,6 +103,43 @@ def test_an_empty_map_has_no_box_and_stays_zero() -> None:
     cams = torch.zeros(1, 3, 4)
     assert not box_mask(cams, threshold=0.4).any()
     assert caa(random_attention(12), cams, threshold=0.4).eq(0).all()
+
+
+def test_min_max_stretches_each_map_and_leaves_a_flat_one_at_zero() -> None:
+    maps = torch.tensor([[[2.0, 4.0], [3.0, 2.0]], [[7.0, 7.0], [7.0, 7.0]]])
+    expected = torch.tensor([[[0.0, 1.0], [0.5, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    assert torch.equal(min_max(maps), expected)
+    torch.testing.assert_close(min_max(maps, parity=True), expected, atol=1e-6, rtol=0)
+
+
+def test_min_max_keeps_the_shape_of_the_faintest_map() -> None:
+    faint = torch.tensor([[[0.0, 1e-12], [5e-13, 0.0]]])
+    torch.testing.assert_close(min_max(faint), torch.tensor([[[0.0, 1.0], [0.5, 0.0]]]))
+    # Published: a / (1e-7 + a), then once more with its own maximum.
+    once = 1e-12 / (1e-7 + 1e-12)
+    expected = once / (1e-7 + once)
+    assert min_max(faint, parity=True).max().item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_half_of_a_map_is_what_caa_makes_by_hand() -> None:
+    """Two patches alike and one unlike them; the box holds the first alone."""
+    affinity = torch.tensor([[0.8, 0.7, 0.1], [0.7, 0.8, 0.1], [0.1, 0.1, 0.9]])
+    fine = np.array([[[0.8, 0, 0]], [[0, 0, 0]]], np.float32)
+    whole = dense_caa(affinity.numpy(), fine)[:1]
+    stretched = (whole - whole.min()) / (whole.max() - whole.min())
+
+    def halved(maps: np.ndarray, **options: bool) -> np.ndarray:
+        found = half_spread(torch.from_numpy(maps), affinity, (1, 3), threshold=0.4, **options)
+        return found.numpy()
+
+    found = halved(fine)
+    np.testing.assert_allclose(found[:1], (fine[:1] + stretched) / 2, atol=1e-5)
+    assert not found[1].any()
+    unsure = halved(fine, labelled=False)
+    np.testing.assert_allclose(unsure[:1], (fine[:1] + 0.8 * stretched) / 2, atol=1e-5)
+    at_twice = [1, 0.75 + 0.25 * stretched[0, 0, 1]]  # bilinear, half-pixel centres
+    large = halved(fine.repeat(2, axis=1).repeat(2, axis=2))
+    np.testing.assert_allclose(large[0, :, :2], [(0.8 + np.array(at_twice)) / 2] * 2, atol=1e-5)
 
 
 def test_the_gate_keeps_attention_that_is_near_what_was_learned() -> None:

@@ -8,8 +8,9 @@ import torch
 
 from gleclip_cli.config import RefineConfig
 from gleclip_cli.model.clip import load_clip
+from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.seg.clip_decoder import ClipDecoder
-from gleclip_cli.seg.relabel import Relabeller, spread
+from gleclip_cli.seg.relabel import Relabeller
 
 PLAIN = RefineConfig(steps=())
 
@@ -69,17 +70,13 @@ def test_a_picture_beyond_the_window_is_seen_smaller(decoder, image, monkeypatch
     assert seen == [(1, 3, 16, 24)]
 
 
-def test_what_is_spread_is_what_caa_makes_by_hand():
-    """Two patches alike and one unlike them: affinities of 3 (cosine - mean) through a sigmoid."""
-    tokens = torch.tensor([[[[1.0, 0], [1, 0], [0, 1]]]])
-    cosine = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1.0]])
-    transition = 1 / (1 + np.exp(-3 * (cosine - 5 / 9)))
-    for _ in range(3):
-        transition /= transition.sum(0)
-        transition /= transition.sum(1, keepdims=True)
-    transition = (transition + transition.T) / 2
-    whole = transition @ transition @ np.array([0.8, 0, 0])  # the box holds the first patch alone
-    fine = torch.tensor([[[0.8, 0.0, 0.0]]])
-    expected = (fine.numpy() + whole / whole.max()) / 2
-    np.testing.assert_allclose(spread(fine, tokens), expected, atol=1e-5)
-    assert not spread(torch.zeros(2, 1, 3), tokens).any()
+def test_regions_count_for_what_the_network_s_own_clip_calls_them(decoder, image):
+    texts = torch.nn.functional.normalize(torch.randn(7, 24), dim=-1)
+    namer = RegionNamer(decoder.clip, texts, 5)
+    config = replace(PLAIN, steps=("regions",))
+    found = Relabeller(decoder, config, namer)(image, [2, 4])
+    plain = Relabeller(decoder, PLAIN)(image, [2, 4])
+    assert set(np.unique(found.labels).tolist()) <= {0, 2, 4}
+    assert not np.array_equal(found.confidence, plain.confidence)
+    with pytest.raises(ValueError, match="regions without a model"):
+        Relabeller(decoder, config)(image, [2, 4])

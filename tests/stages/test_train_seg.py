@@ -18,13 +18,16 @@ from PIL import Image
 from gleclip_cli.artifacts.checkpoint import load_checkpoint
 from gleclip_cli.artifacts.maps import save_confidence, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
-from gleclip_cli.artifacts.stage import load_manifest, open_stage
+from gleclip_cli.artifacts.stage import Manifest, load_manifest, open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
+from gleclip_cli.cam.texts import texts_hash, wording_of
 from gleclip_cli.config import EvaluateConfig, Execution, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import IGNORE_INDEX, load_vocabulary
 from gleclip_cli.errors import BadInput, Diverged, MissingInput, OtherSettings, UsageError
-from gleclip_cli.model.clip import load_clip
+from gleclip_cli.model.clip import FrozenClip, load_clip
+from gleclip_cli.model.texts import text_embeddings
 from gleclip_cli.progress import Silent
+from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.seg import refresh as refresh_module
 from gleclip_cli.seg.network import load_network
 from gleclip_cli.seg.predict import predict_logits
@@ -41,10 +44,14 @@ PALETTE = load_vocabulary("voc").palette
 
 
 class Heard(Silent):
-    """Keeps the warnings."""
+    """Keeps what is said and warned of."""
 
     def __init__(self) -> None:
+        self.said: list[str] = []
         self.warnings: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
@@ -71,8 +78,11 @@ def run(tmp_path: Path) -> RunDir:
     return make_run(tmp_path)
 
 
-def make_run(folder: Path) -> RunDir:
-    """A run as prepare-data and refine leave it; the left half of a pseudo mask is unsure."""
+def make_run(folder: Path, *, steps: tuple[str, ...] = ()) -> RunDir:
+    """A run as prepare-data and refine leave it; the left half of a pseudo mask is unsure.
+
+    `steps`: those of refine, after which gen-cam has left a manifest, too.
+    """
     run, root = RunDir(folder / "run"), folder / "photos"
     records: dict[str, dict[str, ImageRecord]] = {split: {} for split in SPLITS}
     root.mkdir(parents=True)
@@ -90,9 +100,11 @@ def make_run(folder: Path) -> RunDir:
             run, dataset="voc", vocabulary="voc", root=root, records=records, labels=labels
         )
         stage.finish(*paths)
+    inputs = [make_maps(run)] if steps else []
     with open_stage(
-        run, "refine", {}, name="train", item_ids=SPLITS["train"], execution=CPU
-    ) as stage:
+        run, "refine", {"steps": steps} if steps else {}, name="train", inputs=inputs,
+        item_ids=SPLITS["train"], execution=CPU,
+    ) as stage:  # fmt: skip
         for image_id in stage.todo():
             mask = run.pseudo_mask("train", image_id)
             confidence = run.confidence("train", image_id)
@@ -103,6 +115,18 @@ def make_run(folder: Path) -> RunDir:
             stage.done(image_id, mask, confidence)
         stage.finish()
     return run
+
+
+WORDING = wording_of(load_vocabulary("voc"), "plain", background_texts=True)
+
+
+def make_maps(run: RunDir) -> Manifest:
+    settings = {"texts": "plain", "background_texts": True}
+    weights = {"texts": texts_hash(WORDING)}
+    with open_stage(
+        run, "gen_cam", settings, name="train", weights=weights, execution=CPU
+    ) as stage:
+        return stage.finish()
 
 
 @pytest.fixture
@@ -265,6 +289,31 @@ def test_pseudo_masks_are_made_anew_and_a_kill_between_them_changes_nothing(
     contents = [run.checkpoint("seg").read_bytes() for run in (whole, cut)]
     assert contents[0] == contents[1]
     assert not cut.training_state("seg").exists()
+
+
+def test_refresh_names_regions_and_tells_which_steps_it_leaves_out(tmp_path, config, monkeypatch):
+    run, heard = make_run(tmp_path, steps=("caa", "regions")), Heard()
+    made: list[tuple[torch.Tensor, int]] = []
+    named: list[list[int]] = []
+
+    class Listening(RegionNamer):
+        def __init__(self, clip: FrozenClip, texts: torch.Tensor, num_classes: int) -> None:
+            made.append((texts, num_classes))
+            super().__init__(clip, texts, num_classes)
+
+        def __call__(self, scores, image, class_ids):
+            named.append(class_ids)
+            return super().__call__(scores, image, class_ids)
+
+    monkeypatch.setattr(module, "RegionNamer", Listening)
+    config = replace(config, refresh=1, epochs=1.0)
+    manifest = train_seg(run, config, execution=CPU, progress=heard)
+    assert manifest.data["refresh_leaves_out"] == ["caa"]
+    assert heard.said.count("Refresh leaves out: caa.") == 1
+    ((texts, num_classes),) = made
+    assert torch.equal(texts, text_embeddings(load_clip(config.clip_model, "random"), WORDING))
+    assert num_classes == len(WORDING.prompts)
+    assert named == [[1]] * 6  # as the pictures are tagged
 
 
 def test_the_mean_of_weights_is_what_is_kept(run, config, monkeypatch):

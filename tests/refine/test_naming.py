@@ -1,17 +1,24 @@
 """A region counts for what CLIP calls it when it sees nothing else."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 
-from gleclip_cli.cam.regions import RegionNamer
-from gleclip_cli.model.clip import FrozenClip
-from gleclip_cli.model.gleclip import GLECLIP
+from gleclip_cli.model.clip import FrozenClip, load_clip
+from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.refine.regions import views_of
 
-Build = Callable[..., GLECLIP]
+
+@pytest.fixture(scope="module")
+def clip(tiny_clip_json: str) -> FrozenClip:
+    return load_clip(tiny_clip_json, "random", seed=3)
+
+
+@pytest.fixture(scope="module")
+def texts() -> torch.Tensor:
+    """Three classes, two background words."""
+    drawn = torch.randn(5, 24, generator=torch.Generator().manual_seed(5))
+    return torch.nn.functional.normalize(drawn, dim=-1)
 
 
 @pytest.fixture
@@ -30,17 +37,17 @@ def scores() -> np.ndarray:
 
 
 def test_shares_are_those_of_both_views_by_hand(
-    lively_clip: FrozenClip, texts: torch.Tensor, image: np.ndarray, scores: np.ndarray
+    clip: FrozenClip, texts: torch.Tensor, image: np.ndarray, scores: np.ndarray
 ) -> None:
-    namer = RegionNamer(lively_clip, texts, 3)
+    namer = RegionNamer(clip, texts, 3)
     found = namer(scores, image, [1, 3])
     region = np.zeros((40, 48), bool)
     region[5:15, 5:21] = True
-    fill = [round(255 * float(value)) for value in lively_clip.mean.flatten()]
-    views = views_of(image, region, side=lively_clip.image_size, fill=fill)
-    pixels = lively_clip.normalise(torch.from_numpy(views).permute(0, 3, 1, 2))
-    vectors = lively_clip(pixels, calibration="none").global_embed
-    logits = (lively_clip.logit_scale * vectors @ texts[[0, 2, 3, 4]].T).mean(dim=0)
+    fill = [round(255 * float(value)) for value in clip.mean.flatten()]
+    views = views_of(image, region, side=clip.image_size, fill=fill)
+    pixels = clip.normalise(torch.from_numpy(views).permute(0, 3, 1, 2))
+    vectors = clip(pixels, calibration="none").global_embed
+    logits = (clip.logit_scale * vectors @ texts[[0, 2, 3, 4]].T).mean(dim=0)
     share = logits.softmax(dim=0).numpy()
     expected = [0.4 + 0.5 * share[2:].sum(), 0.5 * share[0], 0.5 * share[1]]
     np.testing.assert_allclose(found[:, 8, 8], expected, atol=1e-5)
@@ -48,16 +55,17 @@ def test_shares_are_those_of_both_views_by_hand(
 
 
 def test_many_regions_are_named_in_several_forwards(
-    lively_clip: FrozenClip, texts: torch.Tensor, image: np.ndarray
+    clip: FrozenClip, texts: torch.Tensor, image: np.ndarray
 ) -> None:
     board = (np.add.outer(np.arange(40) // 8, np.arange(48) // 8) % 2).astype(np.float32)
     scores = np.stack([np.full_like(board, 0.1), board, 1 - board])
-    together = RegionNamer(lively_clip, texts, 3)(scores, image, [1, 2])
+    together = RegionNamer(clip, texts, 3)(scores, image, [1, 2])
     assert (together[0] > 0.1).all()  # 30 regions, each with a share for the words
     np.testing.assert_allclose(together.sum(axis=0), scores.sum(axis=0), atol=1e-5)
 
 
-def test_one_class_without_words_stays(build: Build, image: np.ndarray, scores: np.ndarray) -> None:
-    model = build(words=False)
-    namer = RegionNamer(model.clip, model.texts, model.num_classes)
+def test_one_class_without_words_stays(
+    clip: FrozenClip, texts: torch.Tensor, image: np.ndarray, scores: np.ndarray
+) -> None:
+    namer = RegionNamer(clip, texts[:3], 3)
     np.testing.assert_allclose(namer(scores[:2], image, [2]), scores[:2], atol=1e-6)
