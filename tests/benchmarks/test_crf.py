@@ -47,7 +47,7 @@ Case = tuple[np.ndarray, np.ndarray]
 @cache
 def cases() -> list[Case]:
     """The first photographs that show 1 to 4 classes, with the background 2 to 5 labels."""
-    found = []
+    found: list[Case] = []
     for photo in sorted((VOC / "JPEGImages").glob("*.jpg")):
         mask = np.asarray(Image.open(VOC / "SegmentationClass" / f"{photo.stem}.png"))
         class_ids = sorted(set(np.unique(mask).tolist()) - {0, IGNORE_INDEX})
@@ -60,9 +60,11 @@ def cases() -> list[Case]:
 
 def coarse(mask: np.ndarray) -> np.ndarray:
     height, width = mask.shape
-    grid = cv2.resize(np.float32(mask), (width // 16, height // 16), interpolation=cv2.INTER_AREA)
-    grid = cv2.GaussianBlur(grid, (3, 3), 0)
-    return cv2.resize(grid / max(float(grid.max()), 1e-6), (width, height)).clip(0, 1)
+    small, own = (width // 16, height // 16), mask.astype(np.float32)
+    grid = cv2.GaussianBlur(cv2.resize(own, small, interpolation=cv2.INTER_AREA), (3, 3), 0)
+    highest = max(float(grid.max()), 1e-6)
+    scores: np.ndarray = np.clip(cv2.resize(grid, (width, height)) / highest, 0, 1)
+    return scores
 
 
 def many_labels(count: int, side: int = 500) -> Case:

@@ -50,13 +50,13 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
         labels = load_label_image(gt_file, CLASSES)
         moved = np.roll(np.where(labels == IGNORE_INDEX, 0, labels), (7, -11), axis=(0, 1))
         class_ids = np.unique(moved)[1:].astype(np.int64)
-        files = [folder / f"{gt_file.stem}{ending}" for ending in (".png", ".npz")]
-        save_label_image(files[0], moved.astype(np.uint8), voc_palette())
+        pred_file, cam_file = (folder / f"{gt_file.stem}{end}" for end in (".png", ".npz"))
+        save_label_image(pred_file, moved.astype(np.uint8), voc_palette())
         height, width = (side // 16 for side in labels.shape)
-        grids = [cv2.resize(np.float32(moved == c), (width, height)) for c in class_ids]
+        grids = [cv2.resize((moved == c).astype(np.float32), (width, height)) for c in class_ids]
         scores = 0.7 * np.stack(grids) + 0.3 * random.random((len(grids), height, width))
-        save_cam(files[1], Cam(scores.astype(np.float32), class_ids, labels.shape))
-        made.append((gt_file, *files))
+        save_cam(cam_file, Cam(scores.astype(np.float32), class_ids, labels.shape))
+        made.append((gt_file, pred_file, cam_file))
     return made
 
 
@@ -88,8 +88,8 @@ def whole(cases: list[Case], folder: Path) -> np.ndarray:
     tally = Tally(CLASSES)
     with open_image_tables(folder) as tables:
         for number, (gt_file, pred_file, _) in enumerate(cases):
-            masks = (load_label_image(file, CLASSES) for file in (gt_file, pred_file))
-            one = count_image(str(number), *masks, CLASSES)
+            gt_mask, pred_mask = (load_label_image(file, CLASSES) for file in (gt_file, pred_file))
+            one = count_image(str(number), gt_mask, pred_mask, CLASSES)
             tally.add(one)
             tables.add(one.image, one.facts())
     images = read_image_tables(folder, CLASSES)

@@ -97,7 +97,7 @@ def zero_shot(side: int | None) -> float:
         scene = draw_scene("val", index)
         if len(scene.class_ids) > 1:
             continue
-        image = scene.image
+        image: np.ndarray = scene.image
         if side is not None:
             image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
         pixels = clip.normalise(torch.from_numpy(image).permute(2, 0, 1)[None])

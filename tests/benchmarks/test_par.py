@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from gleclip_cli.refine.par import DILATIONS, DIRECTIONS, par
@@ -58,7 +59,7 @@ def plain_par(image: torch.Tensor, maps: torch.Tensor, position: float) -> torch
 
 @pytest.mark.parametrize("position", [0.01, 0.0])
 def test_par(position: float) -> None:
-    photo = cv2.imread(str(sorted(PHOTOS.glob("*.jpg"))[0]))[:, :, ::-1]
+    photo = np.asarray(Image.open(min(PHOTOS.glob("*.jpg"))).convert("RGB"))
     image = torch.from_numpy(cv2.resize(photo, (512, 384))).permute(2, 0, 1)[None].float()
     grids = np.random.default_rng(0).random((3, 24, 32), np.float32)
     maps = torch.from_numpy(np.stack([cv2.resize(g, (512, 384)) for g in grids]))[None]

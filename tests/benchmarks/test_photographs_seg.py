@@ -90,9 +90,9 @@ def background_everywhere(root: Path) -> float:
 
 
 def words(start: str, weights: Path) -> tuple[object, ...]:
-    pretrained = ("--pretrained", weights, "--freeze-norms")
-    if start == "scratch":
-        pretrained = ("--pretrained", "none")
+    pretrained: tuple[object, ...] = ("--pretrained", "none")
+    if start == "imagenet":
+        pretrained = ("--pretrained", weights, "--freeze-norms")
     return (
         "train-seg", "--dataset", "voc", "--targets", "gt", "--name", start, *pretrained,
         "--arch", "smp:deeplabv3plus:mobilenet_v2", "--epochs", EPOCHS, "--batch-size", 8,
@@ -114,7 +114,7 @@ def test_imagenet_weights_teach_photographs_in_half_an_hour(
     weights = photographs("weights") / "mobilenetv2_imagenet.safetensors"
     monkeypatch.chdir(tmp_path)
     succeed(("prepare-data", "--dataset", "voc", "--data", root))
-    told: dict[str, object] = {"chance": round(100 * background_everywhere(root), 2)}
+    told: dict[str, float] = {"chance": round(100 * background_everywhere(root), 2)}
     for start in STARTS:
         wall, cpu = time.perf_counter(), time.process_time()
         succeed(words(start, weights))

@@ -59,7 +59,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     masks = sorted((VOC / "SegmentationClass").glob("*.png"))
     photos = [VOC / "JPEGImages" / f"{mask.stem}.jpg" for mask in masks]
     names = [f"{number:04d}_{masks[number % len(masks)].stem}" for number in range(CARDS)]
-    records, labels = {}, {}
+    records: dict[str, ImageRecord] = {}
+    labels: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         place = number % len(masks)
         if number < len(masks):
@@ -72,9 +73,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
             _link(*pred)
         records[name], labels[name] = first
     with open_stage(made, "prepare_data", {}, execution=Execution()) as stage:
-        options = {"dataset": "voc", "vocabulary": "voc", "root": VOC}
-        tables = {"records": {"train": records}, "labels": {"train": labels}}
-        stage.finish(*save_prepared(made, **options, **tables))
+        paths = save_prepared(
+            made, dataset="voc", vocabulary="voc", root=VOC,
+            records={"train": records}, labels={"train": labels},
+        )  # fmt: skip
+        stage.finish(*paths)
     scores = {"miou": 0.5, "per_class_iou": {}, "images": CARDS}
     (made.evaluation("seg", "train") / "scores.json").write_text(json.dumps(scores))
     return made
@@ -85,7 +88,7 @@ def _make(run: RunDir, name: str, photo: Path, mask: Path) -> tuple[ImageRecord,
     moved = np.roll(np.where(truth == IGNORE_INDEX, 0, truth), (7, -11), axis=(0, 1))
     class_ids = np.unique(moved)[1:].astype(np.int64)
     height, width = (side // 8 for side in truth.shape)
-    grids = [cv2.resize(np.float32(moved == c), (width, height)) for c in class_ids]
+    grids = [cv2.resize((moved == c).astype(np.float32), (width, height)) for c in class_ids]
     save_cam(run.cam("train", name), Cam(np.stack(grids), class_ids, truth.shape))
     for path in (run.pseudo_mask("train", name), run.pred_mask("seg", "train", name)):
         save_label_image(path, moved.astype(np.uint8), voc_palette())

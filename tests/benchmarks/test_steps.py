@@ -111,7 +111,7 @@ def spreaders(maps: str, run: RunDir) -> dict[str, Spreader | None]:
         if config.needs_model:
             followed = training if config.follows_training else None
             source = source_of_maps(run, config, cams, followed)
-        found[name] = source and Spreader(source, config, CPU)
+        found[name] = Spreader(source, config, CPU) if source else None
     return found
 
 
@@ -120,7 +120,7 @@ def table(maps: str) -> Rows:
     """Print and return the mIoU of every chain; the seed stands under "seed"."""
     seed, threshold = seed_of(maps)
     constants = [round(threshold - below, 2) for below in BELOW_SEED if threshold > below]
-    backgrounds: dict[str, dict[str, float]] = {f"power {p:g}": {"bg_power": p} for p in POWERS}
+    backgrounds: dict[str, dict[str, Any]] = {f"power {p:g}": {"bg_power": p} for p in POWERS}
     backgrounds |= {f"constant {c:g}": {"bg_threshold": c} for c in constants}
     counts = count_chains(maps, backgrounds)
     rows = {"seed": {f"constant {threshold:g}": seed}}
@@ -134,7 +134,7 @@ def table(maps: str) -> Rows:
 
 
 def count_chains(
-    maps: str, backgrounds: dict[str, dict[str, float]]
+    maps: str, backgrounds: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return chain -> background -> confusion matrix."""
     run = run_of(maps)
