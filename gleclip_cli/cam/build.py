@@ -70,7 +70,6 @@ def build_gleclip(
         exchange = [
             BidirectionalCrossAttention(
                 clip.embed_dim,
-                width=_narrowed(clip.embed_dim),
                 text_reads=spec.bca in ("both", "t2p"),
                 pixels_read=spec.bca in ("both", "p2t"),
             )

@@ -33,7 +33,7 @@ class TrainCamConfig:
     gd: bool = True
     gd_levels: int = 3
     bca: str = "both"
-    bca_layers: int = 2
+    bca_layers: int = 1
     daf: str = "dynamic"
     daf_projection: str = "dynamic"
     daf_fusion: str = "score"

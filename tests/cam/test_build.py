@@ -61,7 +61,7 @@ def test_gd_and_its_levels(
 @pytest.mark.parametrize("bca", ["both", "t2p", "p2t", "off"])
 def test_bca(build: Build, images: Tensor, bca: str) -> None:
     model = build(**{**OFF, "bca": bca}, opened=True)
-    assert len(model.exchange) == (0 if bca == "off" else 2)
+    assert len(model.exchange) == (0 if bca == "off" else 1)
     for layer in model.exchange:
         assert (layer.text_from_pixels is not None) == (bca in ("both", "t2p"))
         assert (layer.pixels_from_text is not None) == (bca in ("both", "p2t"))

@@ -2,19 +2,20 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gleclip_cli.model.bca import BidirectionalCrossAttention, CrossAttention
+from gleclip_cli.model.bca import BidirectionalCrossAttention, Reading
 
-DIM, WIDTH = 12, 64
+DIM = 12
 
 
 def layer(**directions: bool) -> BidirectionalCrossAttention:
-    """As if trained: scales are not zero."""
+    """As if trained: gates are open, matrices are no longer those of the start."""
     torch.manual_seed(0)
-    made = BidirectionalCrossAttention(DIM, width=WIDTH, **directions)
-    for scale in (made.text_scale, made.pixel_scale):
-        nn.init.normal_(scale)
+    made = BidirectionalCrossAttention(DIM, **directions)
+    for parameter in made.parameters():
+        with torch.no_grad():
+            parameter += torch.randn_like(parameter)
     return made
 
 
@@ -26,9 +27,7 @@ def both() -> tuple[Tensor, Tensor]:
 
 
 def test_an_untrained_layer_returns_its_inputs(both: tuple[Tensor, Tensor]) -> None:
-    for before, after in zip(
-        both, BidirectionalCrossAttention(DIM, width=WIDTH)(*both), strict=True
-    ):
+    for before, after in zip(both, BidirectionalCrossAttention(DIM)(*both), strict=True):
         assert torch.equal(before, after)
 
 
@@ -42,18 +41,25 @@ def test_a_direction_that_is_off_leaves_its_side_as_it_is(both: tuple[Tensor, Te
     assert torch.equal(after[1], pixels)
 
 
-def test_attention_is_the_formula(both: tuple[Tensor, Tensor]) -> None:
-    queries, others = both
-    torch.manual_seed(0)
-    attention = CrossAttention(DIM, WIDTH)
-    key, value = attention.key_value(others).chunk(2, dim=-1)
-    heads = []
-    for head in range(2):  # 32 channels each
-        part = slice(32 * head, 32 * head + 32)
-        scores = attention.query(queries)[..., part] @ key[..., part].transpose(1, 2)
-        heads.append((scores / 32**0.5).softmax(dim=-1) @ value[..., part])
-    expected = attention.merge(torch.cat(heads, dim=-1))
-    torch.testing.assert_close(attention(queries, others), expected)
+def test_reading_is_the_formula(both: tuple[Tensor, Tensor]) -> None:
+    cosines, others = torch.randn(2, 4, 9), both[1]
+    reading = Reading(DIM)
+    with torch.no_grad():
+        reading.gate += 0.5
+        reading.value.mul_(2)
+    for image in range(2):
+        for query in range(4):
+            weights = (20 * cosines[image, query]).exp()
+            mean = (weights[:, None] * others[image]).sum(dim=0) / weights.sum()
+            expected = 0.5 * 2 * (mean - others[image].mean(dim=0))
+            found = reading(cosines, others)[image, query]
+            torch.testing.assert_close(found, expected)
+
+
+def test_what_all_pixels_share_says_nothing(both: tuple[Tensor, Tensor]) -> None:
+    texts, pixels = both
+    alike = pixels[:, :1].expand(-1, 9, -1)
+    torch.testing.assert_close(layer()(texts, alike)[0], texts)
 
 
 def test_pixels_read_the_updated_texts(both: tuple[Tensor, Tensor]) -> None:

@@ -42,7 +42,7 @@ def everything(levels: int = 2) -> dict[str, Any]:
     torch.manual_seed(0)
     return {
         "decoder": GroundingDecoder(64, EMBED, blocks=2, width=32, levels=levels),
-        "exchange": [BidirectionalCrossAttention(EMBED, width=32) for _ in range(2)],
+        "exchange": [BidirectionalCrossAttention(EMBED) for _ in range(2)],
         "projection": DynamicProjection(EMBED),
         "fusion": DynamicAttentionFusion(),
     }
