@@ -118,7 +118,8 @@ def _use(card: Card) -> str:
     if clip := network.get("clip_weights"):
         needs = (
             f"\nIt stands on the CLIP `{network['clip_model']}` with the weights `{clip}` "
-            f"(SHA-256 {card.meta['clip_sha256'][:12]} ...), which are not in this folder.\n"
+            f"(SHA-256 {card.meta['clip_sha256'][:12]} ...), which are not in this folder. "
+            "Files of it are looked for in FOLDER/clip.\n"
         )
     else:
         start = "--pretrained FOLDER/model.safetensors"

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from gleclip_cli.artifacts.checkpoint import load_checkpoint
+from gleclip_cli.artifacts.checkpoint import checkpoint_files, load_checkpoint
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
-from gleclip_cli.errors import BadInput, UsageError
+from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, UsageError
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.weights import fit_weights
 from gleclip_cli.resources import clip_files
@@ -140,8 +140,11 @@ def load_network(run: RunDir, name: str, device: torch.device | str = "cpu") -> 
 def network_at(path: Path, device: torch.device | str = "cpu") -> SegmentationNetwork:
     """Load the network of a checkpoint, ready to predict.
 
+    Files of its CLIP are looked for in the folder `clip` beside it, then where they once were.
+
     Raises:
-        MissingInput: there is no such file.
+        MissingInput: there is no such file, or none of its CLIP.
+        EnvironmentFault: its CLIP cannot be fetched.
         BadInput: the checkpoint is damaged, or its CLIP is not the one it was trained on.
     """
     tensors, meta = load_checkpoint(path)
@@ -153,7 +156,7 @@ def network_at(path: Path, device: torch.device | str = "cpu") -> SegmentationNe
         raise BadInput(
             f"{printable(path)} does not say which network it holds: {error}.", "Train it again."
         ) from error
-    network = build_network(spec)
+    network = _on_its_clip(spec, clip_sha256, path)
     if isinstance(network, ClipDecoder) and network.clip.weights_sha256 != clip_sha256:
         raise BadInput(
             f"{printable(path)} was trained on {spec.clip_model} with other weights "
@@ -162,3 +165,26 @@ def network_at(path: Path, device: torch.device | str = "cpu") -> SegmentationNe
         )
     load_weights(network, tensors, origin=printable(path))
     return network.eval().to(device)
+
+
+def _on_its_clip(spec: NetworkSpec, clip_sha256: str, checkpoint: Path) -> SegmentationNetwork:
+    """Build the network of a checkpoint, or tell which CLIP it needs and where that is awaited."""
+    if spec.arch != "clip-decoder":
+        return build_network(spec)
+    folder = checkpoint_files(checkpoint)[0].parent / "clip"
+    model, weights = (
+        str(place) if (place := folder / Path(name).name).exists() else name
+        for name in (spec.clip_model, spec.clip_weights)
+    )
+    try:
+        return build_network(replace(spec, clip_model=model, clip_weights=weights))
+    except (UsageError, EnvironmentFault) as error:
+        needs = (
+            f"{printable(checkpoint)} needs the CLIP {spec.clip_model} with the weights "
+            f"{spec.clip_weights} (SHA-256 {clip_sha256[:12]}), which may lie in "
+            f"{printable(folder)}: {error.cause}"
+        )
+        if isinstance(error, EnvironmentFault):
+            what = f"Connect once, or put their folder of the hub there as {spec.clip_weights}."
+            raise EnvironmentFault(needs, what) from error
+        raise MissingInput(needs, "Put its files there, under the names that they had.") from error

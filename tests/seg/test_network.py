@@ -1,20 +1,25 @@
 """Networks from names, weights from files, checkpoints back into networks."""
 
 from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
-from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.checkpoint import save_checkpoint, save_hub_checkpoint
 from gleclip_cli.artifacts.run_dir import RunDir
-from gleclip_cli.errors import BadInput, MissingInput, UsageError
+from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, UsageError
+from gleclip_cli.model.clip import load_clip
+from gleclip_cli.seg import network as module
 from gleclip_cli.seg.network import (
     NetworkSpec,
     build_network,
     load_network,
     load_weights,
+    network_at,
     start_network,
 )
 
@@ -65,6 +70,51 @@ def test_53_another_clip_is_refused(spec, tmp_path):
     save(RunDir(tmp_path), build_network(spec), spec, "0" * 64)
     with pytest.raises(BadInput, match="other weights"):
         load_network(RunDir(tmp_path), "seg")
+
+
+@pytest.fixture
+def moved(spec, tmp_path) -> Path:
+    """A checkpoint whose CLIP lay in files that are gone; they are kept in the folder `kept`."""
+    home, kept = tmp_path / "elsewhere", tmp_path / "kept"
+    home.mkdir()
+    model, weights = home / "tiny.json", home / "clip.safetensors"
+    model.write_bytes(Path(spec.clip_model).read_bytes())
+    save_file(load_clip(spec.clip_model, "random").clip.state_dict(), weights)
+    spec = replace(spec, clip_model=str(model), clip_weights=str(weights))
+    network = build_network(spec)
+    meta = {"network": asdict(spec), "clip_sha256": network.clip.weights_sha256}
+    save_hub_checkpoint(tmp_path / "hub", network.weights(), meta)
+    home.rename(kept)
+    return tmp_path / "hub"
+
+
+def test_files_of_clip_are_looked_for_beside_the_network(moved):
+    with pytest.raises(MissingInput, match="no model configuration") as caught:
+        network_at(moved)
+    digest = sha256((moved.parent / "kept" / "clip.safetensors").read_bytes()).hexdigest()
+    assert f"clip.safetensors (SHA-256 {digest[:12]})" in caught.value.cause
+    assert f"may lie in {moved / 'clip'}" in caught.value.cause
+    (moved.parent / "kept").rename(moved / "clip")
+    assert network_at(moved).clip.weights_sha256 == digest
+    tensors = load_file(moved / "clip" / "clip.safetensors")
+    save_file({name: value + 1 for name, value in tensors.items()}, moved / "clip/clip.safetensors")
+    with pytest.raises(BadInput, match="other weights"):
+        network_at(moved)
+
+
+def test_clip_that_cannot_be_fetched_is_named_with_its_network(spec, tmp_path, monkeypatch):
+    network, tagged = build_network(spec), replace(spec, clip_weights="openai")
+    save(RunDir(tmp_path), network, tagged, "0123456789abcdef")
+
+    def unreachable(*_):
+        raise EnvironmentFault("No answer.", "Name a file with --clip-weights.")
+
+    monkeypatch.setattr(module, "load_clip", unreachable)
+    with pytest.raises(
+        EnvironmentFault, match=r"openai \(SHA-256 0123456789ab\).*: No answer"
+    ) as caught:
+        load_network(RunDir(tmp_path), "seg")
+    assert "--clip-weights" not in caught.value.remedy  # predict and evaluate have no such option
 
 
 def test_a_network_that_was_never_trained(tmp_path):

@@ -35,6 +35,7 @@ def write_network(out: Path, run: RunDir, name: str, kind: str, data: PreparedDa
     """
     trained = load_manifest(run, "train_seg", name)
     tensors, meta = load_checkpoint(run.checkpoint(name))
+    meta["network"] = {fact: _bare(value) for fact, value in meta["network"].items()}
     if kind == "onnx":
         # Only here: open_clip and torchvision double the time to start.
         from gleclip_cli.interop.onnx_model import check_onnx, write_onnx
@@ -57,8 +58,8 @@ def write_network(out: Path, run: RunDir, name: str, kind: str, data: PreparedDa
     vocabulary = load_vocabulary(data.vocabulary)
     table = vocabulary.text or class_table(vocabulary.classes, name=vocabulary.name)
     write_hub(out, tensors, card, table)
-    clip = str(meta["network"].get("clip_weights", ""))
-    needs = f"; it needs the CLIP weights {clip}" if Path(clip).is_absolute() else ""
+    clip = meta["network"].get("clip_weights")
+    needs = f"; the weights of its CLIP, {clip}, are not in it" if clip else ""
     figures = [f"{100 * one.scores.miou:.1f} on {one.split}" for one in evaluated]
     told = f"mIoU {', '.join(figures)}" if figures else "never evaluated, and its card says so"
     return told + needs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gleclip_cli.artifacts.checkpoint import load_checkpoint
+from gleclip_cli.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.config import EvaluateConfig, Execution, ExportConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
@@ -44,6 +44,18 @@ def test_the_folder_is_a_checkpoint_with_a_card(run: RunDir, tmp_path: Path) -> 
     facts = {key: json.loads(value) for key, value in lines.items()}
     (result,) = facts["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "mean_iou", "value": 0.25}]
+
+
+def test_clip_is_told_without_the_folder_that_it_lay_in(run: RunDir, tmp_path: Path) -> None:
+    tensors, meta = load_checkpoint(run.checkpoint("seg"))
+    clip = {"clip_model": "ViT-B-16", "clip_weights": str(tmp_path / "own.pt")}
+    meta["network"] |= {"arch": "clip-decoder", **clip}
+    save_checkpoint(run.checkpoint("seg"), tensors, {**meta, "clip_sha256": "0123456789abcdef"})
+    told = hub(run, tmp_path / "hub")
+    assert told.endswith("; the weights of its CLIP, own.pt, are not in it")
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "weights `own.pt` (SHA-256 0123456789ab ...), which are not in this folder" in card
+    assert load_checkpoint(tmp_path / "hub")[1]["network"]["clip_weights"] == "own.pt"
 
 
 def test_a_changed_weight_is_told(run: RunDir, tmp_path: Path) -> None:
