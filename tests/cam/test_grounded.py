@@ -82,7 +82,8 @@ def test_maps_of_all_classes_keep_their_heights(build: Build, images: Tensor) ->
     stretched = torch.stack(maps_of(model, images, everything, spread="caa"))
     heights = fine.amax(dim=(2, 3))
     assert (kept.amax(dim=(2, 3)) <= heights + 1e-4).all()
-    assert (stretched.amax(dim=(2, 3)) >= 0.5 - 1e-4).all()  # a spread map reaches 1
+    # a spread map reaches 1 in a patch; enlarged to twice the grid, within a quarter of one from it
+    assert (stretched.amax(dim=(2, 3)) >= 0.5 * 0.75**2).all()
     faint = heights < 0.4
     assert faint.any()
     assert (kept.amax(dim=(2, 3))[faint] < 0.4).all()
