@@ -38,9 +38,9 @@ _SCENES: dict[str, dict[str, Any]] = {
     },
     "gen-cam": _MICRO_CLIP,
     "predict": _MICRO_CLIP,
-    # 47.3 mIoU on train from maps of 45.7; walk,par along both affinities: 47.8, and takes longer
-    "refine": {"steps": ("crf",), "bg_power": 2.0},
+    "refine": {"steps": ("par", "regions", "crf"), "bg_power": 2.0},
     "train-seg": {**_MICRO_CLIP, **_DECODER, "epochs": 8.0, "crop": 224},
+    "evaluate": {"crf": True, "regions": True},
 }
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

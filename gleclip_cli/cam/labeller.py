@@ -11,25 +11,31 @@ from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.cam.build import load_gleclip
 from gleclip_cli.cam.method import CamMethod, trained, training_free
+from gleclip_cli.cam.texts import naming_texts
 from gleclip_cli.config import GenCamConfig, PredictConfig
 from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.errors import BadInput, EnvironmentFault, OtherSettings
 from gleclip_cli.model.clip import build_clip
 from gleclip_cli.model.weights import find_clip
 from gleclip_cli.refine.bands import bounded
-from gleclip_cli.refine.decide import Decision, by_crf, by_scores
+from gleclip_cli.refine.decide import Decision, Namer, by_scores, by_steps
+from gleclip_cli.refine.naming import named_by
 from gleclip_cli.refine.pseudo_mask import with_background
 from gleclip_cli.resources import clip_files
 
 
 @dataclass(frozen=True)
 class MapLabeller:
-    """Labels pictures of any size by maps of their tags; `untagged`: of all classes, if it can."""
+    """Labels pictures of any size by maps of their tags; `untagged`: of all classes, if it can.
+
+    `namer`: names regions at last, if that is asked for.
+    """
 
     config: PredictConfig
     num_classes: int
     tagged: CamMethod
     untagged: CamMethod | None
+    namer: Namer | None = None
 
     def __call__(
         self, image: UInt8[np.ndarray, "H W 3"], class_ids: Sequence[int] | None = None
@@ -59,8 +65,11 @@ class MapLabeller:
             cam = cam.seen()
         config, ids = self.config, [0, *cam.class_ids.tolist()]
         scores = with_background(cam, power=config.bg_power, constant=config.bg_threshold)
-        if config.crf:
-            return by_crf(image, scores, ids, self.num_classes, str(method.device))
+        if config.crf or self.namer is not None:
+            device, namer = str(method.device), self.namer
+            return by_steps(
+                image, scores, ids, self.num_classes, crf=config.crf, device=device, namer=namer
+            )
         return by_scores(scores, ids, (height, width), self.num_classes)
 
     def _cam(
@@ -108,4 +117,5 @@ def load_map_labeller(
         tagged = training_free(maps, clip.to(device), vocabulary)
     for warning in tagged.clip.warnings:
         warn(warning)
-    return MapLabeller(config, len(vocabulary.class_names), tagged, untagged)
+    namer = named_by(tagged.clip, naming_texts(vocabulary)) if config.regions else None
+    return MapLabeller(config, len(vocabulary.class_names), tagged, untagged, namer)

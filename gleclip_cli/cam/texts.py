@@ -45,6 +45,11 @@ def wording_of(vocabulary: Vocabulary, texts: str, *, background_texts: bool) ->
     )
 
 
+def naming_texts(vocabulary: Vocabulary) -> Wording:
+    """Return the texts that regions of predictions are named by."""
+    return wording_of(vocabulary, "synonyms", background_texts=True)
+
+
 def wording_used(run: RunDir, made_with: Mapping[str, Any]) -> Wording:
     """Return the texts that a stage has used, from its manifest's data.
 

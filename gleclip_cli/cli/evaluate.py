@@ -35,6 +35,7 @@ def evaluate(
     window: options.WindowOption = DEFAULTS.window,
     stride: options.StrideOption = DEFAULTS.stride,
     crf: options.CrfOption = DEFAULTS.crf,
+    regions: options.RegionsOption = DEFAULTS.regions,
     allow_missing: Annotated[
         bool,
         typer.Option(

@@ -83,6 +83,10 @@ StrideOption = Annotated[
 CrfOption = Annotated[
     bool, typer.Option("--crf/--no-crf", help="Refine what is predicted by a dense CRF.")
 ]
+RegionsOption = Annotated[
+    bool,
+    typer.Option("--regions/--no-regions", help="CLIP names each region, seen without the rest."),
+]
 CaaThresholdOption = Annotated[
     float,
     typer.Option(metavar="0..1", help="Share of a map's maximum that opens a box for CAA."),

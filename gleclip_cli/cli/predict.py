@@ -51,6 +51,7 @@ def predict(
     window: options.WindowOption = DEFAULTS.window,
     stride: options.StrideOption = DEFAULTS.stride,
     crf: options.CrfOption = DEFAULTS.crf,
+    regions: options.RegionsOption = DEFAULTS.regions,
     bg_power: Annotated[
         float, typer.Option(metavar="P", help="Background of maps: (1 - max over classes) ** P.")
     ] = DEFAULTS.bg_power,

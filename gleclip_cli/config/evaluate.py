@@ -13,7 +13,8 @@ class EvaluateConfig:
     `what` is `cam`, `pseudo`, or the name of a trained network. The background threshold of maps
     is `bg_threshold`, else that of a finished sweep of train's maps, else swept on this split.
     A network sees at most `window` pixels a side at once (None: as many as suit it), every `stride`
-    pixels (None: three quarters of that); `crf` refines what it predicts.
+    pixels (None: three quarters of that); `crf` refines what it predicts; then, with `regions`, the
+    CLIP in it names each region, seen without the rest of the picture.
     """
 
     what: str = "seg"
@@ -24,6 +25,7 @@ class EvaluateConfig:
     window: int | None = None
     stride: int | None = None
     crf: bool = False
+    regions: bool = False
     allow_missing: bool = False
     save_predictions: bool = True
     limit: int | None = None

@@ -13,8 +13,9 @@ class PredictConfig:
     """How pictures become masks: by a trained network, or by maps alone (`method`).
 
     `name`: the network, unless `method` names how maps are made. `tags` holds for every picture.
-    For `scales`, `flip`, `window`, `stride` and `crf` see `EvaluateConfig`; maps see a picture as a
-    whole, and their background scores (1 - max over classes) ** `bg_power`, or `bg_threshold`.
+    For `scales`, `flip`, `window`, `stride`, `crf` and `regions` see `EvaluateConfig`; maps see a
+    picture as a whole, and their background scores (1 - max over classes) ** `bg_power`, or
+    `bg_threshold`.
     `clip_model` and `clip_weights` count for methods that have no training.
     """
 
@@ -26,6 +27,7 @@ class PredictConfig:
     window: int | None = None
     stride: int | None = None
     crf: bool = False
+    regions: bool = False
     bg_power: float = 1.0
     bg_threshold: float | None = None
     clip_model: str = "ViT-B-16-quickgelu"

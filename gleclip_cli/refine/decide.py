@@ -1,6 +1,6 @@
 """From class scores, small or by bands, to the labels of a whole picture."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +12,12 @@ from torch import Tensor
 from gleclip_cli.artifacts.labels import Labels, label_dtype
 from gleclip_cli.refine.bands import enlarged
 from gleclip_cli.refine.pseudo_mask import pseudo_mask
+
+Namer = Callable[
+    [Float[np.ndarray, "k1 H W"], UInt8[np.ndarray, "H W 3"], Sequence[int]],
+    Float[np.ndarray, "k1 H W"],
+]
+"""Names regions, as `naming.RegionNamer`: scores, picture, classes -> scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,27 +60,45 @@ def by_logits(
     return decision
 
 
-def by_crf(
+def by_steps(
     image: UInt8[np.ndarray, "H W 3"],
     scores: Float[np.ndarray, "k h w"],
     class_ids: Sequence[int],
     num_classes: int,
+    *,
+    crf: bool,
     device: str,
+    namer: Namer | None = None,
 ) -> Decision:
-    """Decide after a dense CRF on the scores' own grid; classes that win nowhere take no part."""
+    """Decide after a dense CRF, after which a `namer` names regions, on the scores' own grid.
+
+    The background (class id 0) comes first; classes that win nowhere take no part in the CRF.
+    """
+    size, grid = (image.shape[0], image.shape[1]), scores.shape[1:]
+    if grid != size:
+        image = cv2.resize(image, grid[::-1], interpolation=cv2.INTER_AREA)
+    if crf:
+        share = (grid[0] * grid[1] / (size[0] * size[1])) ** 0.5
+        scores = _after_crf(image, scores, share, device)
+    if namer is not None:
+        scores = namer(scores, image, class_ids[1:])
+    return by_scores(scores, class_ids, size, num_classes)
+
+
+def _after_crf(
+    image: UInt8[np.ndarray, "h w 3"], scores: Float[np.ndarray, "k h w"], share: float, device: str
+) -> Float[np.ndarray, "k h w"]:
+    """Return scores after a CRF meant for a picture of which this one has that share of a side."""
     # compiled code is loaded only where the CRF is asked for
     from gleclip_cli.refine.crf import PRESETS, dense_crf
 
-    size, grid = image.shape[:2], scores.shape[1:]
     winners = np.unique(scores.argmax(axis=0))
-    ids = [class_ids[place] for place in winners]
     if len(winners) == 1:
-        return by_scores(scores[winners], ids, (size[0], size[1]), num_classes)
-    if grid != size:
-        image = cv2.resize(image, grid[::-1], interpolation=cv2.INTER_AREA)
-    settings = PRESETS["deeplab"].scaled((grid[0] * grid[1] / (size[0] * size[1])) ** 0.5)
-    refined = dense_crf(image, scores[winners], settings, device=device)
-    return by_scores(refined, ids, (size[0], size[1]), num_classes)
+        return scores
+    refined = np.zeros(scores.shape, np.float32)
+    settings = PRESETS["deeplab"].scaled(share)
+    refined[winners] = dense_crf(image, scores[winners], settings, device=device)
+    return refined
 
 
 def _empty(size: tuple[int, int], num_classes: int) -> Decision:

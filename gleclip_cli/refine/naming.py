@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gleclip_cli.model.clip import FrozenClip
 from gleclip_cli.model.on_clip import fill_colour
+from gleclip_cli.model.texts import Wording, text_embeddings
 from gleclip_cli.refine.pseudo_mask import pseudo_mask
 from gleclip_cli.refine.regions import connected_regions, renamed, views_of
 
@@ -63,3 +64,8 @@ class RegionNamer:
             classes, rest = share.split([len(class_ids), len(words)], dim=1)
             shares.append(torch.cat([rest.sum(dim=1, keepdim=True), classes], dim=1).cpu().numpy())
         return np.concatenate(shares)
+
+
+def named_by(clip: FrozenClip, wording: Wording) -> RegionNamer:
+    """Return what names regions by texts that are embedded here, once."""
+    return RegionNamer(clip, text_embeddings(clip, wording), len(wording.prompts))

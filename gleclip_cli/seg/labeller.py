@@ -9,20 +9,27 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from gleclip_cli.errors import EnvironmentFault
+from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.model.texts import Wording
 from gleclip_cli.refine.bands import Shrunk, bands, bounded
-from gleclip_cli.refine.decide import Decision, by_crf, by_logits
+from gleclip_cli.refine.decide import Decision, Namer, by_logits, by_steps
+from gleclip_cli.refine.naming import named_by
+from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.network import SegmentationNetwork, network_at, warnings_of
 from gleclip_cli.seg.predict import Views, predict_bands
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """Labels pictures of any size by a network; `crf`: refined by the dense CRF."""
+    """Labels pictures of any size by a network; `crf`: refined by the dense CRF.
+
+    `namer`: regions are named after that.
+    """
 
     network: SegmentationNetwork
     views: Views
     crf: bool = False
+    namer: Namer | None = None
 
     def __call__(
         self, image: UInt8[np.ndarray, "H W 3"], class_ids: Sequence[int] | None = None
@@ -55,13 +62,21 @@ class Labeller:
         height, width = image.shape[:2]
         classes = self.network.num_classes
         parts = self._parts(image, class_ids, turned=turned)
-        if not self.crf:
+        if not self.crf and self.namer is None:
             return by_logits(parts, (height, width), classes)
         device = str(next(self.network.parameters()).device)
         shrunk = Shrunk(classes, *bounded(height, width))
         for rows, logits in parts:
             shrunk.add(rows, logits.softmax(dim=0), height)
-        return by_crf(image, shrunk.maps.numpy(), range(classes), classes, device)
+        ids = range(classes) if class_ids is None else [0, *sorted(class_ids)]
+        scores = shrunk.maps.numpy()[ids]
+        if turned:  # CLIP knows which way is up
+            image, scores = image.transpose(1, 0, 2), scores.transpose(0, 2, 1)
+        decision = by_steps(
+            np.ascontiguousarray(image), np.ascontiguousarray(scores), ids, classes,
+            crf=self.crf, device=device, namer=self.namer,
+        )  # fmt: skip
+        return decision.turned if turned else decision
 
     def _parts(
         self, image: UInt8[np.ndarray, "H W 3"], class_ids: Sequence[int] | None, *, turned: bool
@@ -79,11 +94,27 @@ def load_labeller(
     device: torch.device,
     *,
     views: Views,
-    crf: bool,
+    crf: bool = False,
+    regions_by: Wording | None = None,
     warn: Callable[[str], None],
 ) -> Labeller:
-    """Load a network; `warn` is told what had to be done to the weights; errors as `network_at`."""
+    """Load a network; `warn` is told what had to be done to the weights.
+
+    `regions_by`: the texts that the network's own CLIP names regions by, if that is asked for.
+
+    Raises:
+        UsageError: the network has no CLIP that could name regions.
+        MissingInput, BadInput: as `network_at`.
+    """
     network = network_at(checkpoint, device)
     for warning in warnings_of(network):
         warn(warning)
-    return Labeller(network, views, crf)
+    namer = None
+    if regions_by is not None:
+        if not isinstance(network, ClipDecoder):
+            raise UsageError(
+                "Regions are named by CLIP, and this network has none.",
+                "Leave out --regions, or train `--arch clip-decoder`.",
+            )
+        namer = named_by(network.clip, regions_by)
+    return Labeller(network, views, crf, namer)

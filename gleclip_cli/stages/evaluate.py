@@ -232,6 +232,7 @@ class _Evaluation:
 
     def _network(self, stage: Stage) -> Labeller:
         # Only here: torch, open_clip and torchvision take seconds to start.
+        from gleclip_cli.cam.texts import naming_texts
         from gleclip_cli.parallel.device import device_of
         from gleclip_cli.seg.labeller import load_labeller
         from gleclip_cli.seg.predict import views_of
@@ -242,6 +243,7 @@ class _Evaluation:
             device,
             views=views_of(config),
             crf=config.crf,
+            regions_by=naming_texts(self.vocabulary) if config.regions else None,
             warn=stage.warn,
         )
         return lambda image: decide(image).labels

@@ -61,6 +61,14 @@ def test_the_crf_refines_what_the_maps_say(tagged, untagged) -> None:
     assert agreed.mean() > 0.99  # classes that win nowhere are left out
 
 
+def test_a_namer_has_the_last_word(tagged, untagged) -> None:
+    config = PredictConfig(bg_threshold=0.3)
+    swapped = MapLabeller(config, 4, tagged, untagged, lambda scores, *_: scores[[0, 2, 1]])
+    plain = MapLabeller(config, 4, tagged, untagged)(IMAGE, [1, 3]).labels
+    expected = np.array([0, 3, 0, 1])[plain]
+    assert np.array_equal(swapped(IMAGE, [1, 3]).labels, expected)
+
+
 def test_63_a_large_picture_is_enlarged_by_bands(tagged, untagged, monkeypatch) -> None:
     label = MapLabeller(PredictConfig(), 4, tagged, untagged)
     whole = label(IMAGE, [1, 3])

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from gleclip_cli.refine.crf import dense_crf
-from gleclip_cli.refine.decide import by_crf, by_logits, by_scores
+from gleclip_cli.refine.decide import by_logits, by_scores, by_steps
 from gleclip_cli.refine.pseudo_mask import pseudo_mask
 
 RNG = np.random.default_rng(0)
@@ -33,10 +33,10 @@ def test_logits_by_bands_give_winner_and_its_probability():
 def test_the_crf_decides_among_the_winners():
     image = RNG.integers(0, 256, (8, 12, 3), dtype=np.uint8)
     scores = np.concatenate([SCORES, np.full((1, 8, 12), 1e-3, np.float32)])
-    decision = by_crf(image, scores, [0, 4, 9, 2], 10, "cpu")
+    decision = by_steps(image, scores, [0, 4, 9, 2], 10, crf=True, device="cpu")
     expected = by_scores(dense_crf(image, SCORES), [0, 4, 9], (8, 12), 10)
     assert np.array_equal(decision.labels, expected.labels)
-    alone = by_crf(image, scores[[2, 3]], [9, 2], 10, "cpu")
+    alone = by_steps(image, scores[[2, 3]], [9, 2], 10, crf=True, device="cpu")
     assert (alone.labels == 9).all()
 
 
@@ -45,7 +45,21 @@ def test_the_crf_of_a_large_picture_works_on_the_grid_of_the_scores():
     image = np.zeros((32, 64, 3), np.uint8)
     image[:, 32:] = 255
     left = np.full((8, 16), 0.6, np.float32) - 0.2 * (np.arange(16) >= 7)
-    decision = by_crf(image, np.stack([left, 1 - left]), [0, 3], 4, "cpu")
+    decision = by_steps(image, np.stack([left, 1 - left]), [0, 3], 4, crf=True, device="cpu")
     assert decision.labels.shape == (32, 64)
     assert (decision.labels[:, :31] == 0).all()
     assert (decision.labels[:, 33:] == 3).all()
+
+
+def test_regions_are_named_on_the_grid_of_the_scores_after_the_crf():
+    image, seen = np.zeros((16, 24, 3), np.uint8), []
+
+    def namer(scores, picture, class_ids):
+        seen.append((scores, picture.shape, list(class_ids)))
+        return scores[[0, 2, 1]]
+
+    named = by_steps(image, SCORES, [0, 4, 9], 10, crf=False, device="cpu", namer=namer)
+    assert seen[0][1:] == ((8, 12, 3), [4, 9])
+    assert np.array_equal(named.labels, by_scores(SCORES, [0, 9, 4], (16, 24), 10).labels)
+    by_steps(image, SCORES, [0, 4, 9], 10, crf=True, device="cpu", namer=namer)
+    assert not np.array_equal(seen[1][0], SCORES)

@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from gleclip_cli.errors import EnvironmentFault
+from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.model.texts import Wording
 from gleclip_cli.refine import bands
 from gleclip_cli.refine.crf import dense_crf
+from gleclip_cli.seg import labeller as module
 from gleclip_cli.seg.deeplabv2 import DeepLabV2
-from gleclip_cli.seg.labeller import Labeller
+from gleclip_cli.seg.labeller import Labeller, load_labeller
 from gleclip_cli.seg.predict import Views, predict_logits
 
 
@@ -50,17 +52,44 @@ def test_only_given_classes_and_background_appear():
     assert (Labeller(network, Views())(IMAGE, []).labels == 0).all()
 
 
+def left_half(scores, image, class_ids):
+    """Name all in the left half of a picture after its last class."""
+    named = scores.copy()
+    named[-1, :, : image.shape[1] // 2] += 1
+    return named
+
+
 @pytest.mark.parametrize("crf", [False, True])
+@pytest.mark.parametrize("namer", [None, left_half])
 @pytest.mark.parametrize("image", [IMAGE, IMAGE.transpose(1, 0, 2)])
-def test_63_a_large_picture_in_bands_has_the_same_labels(image, crf, monkeypatch):
-    label = Labeller(Blurry(), Views(), crf)
+def test_63_a_large_picture_in_bands_has_the_same_labels(image, namer, crf, monkeypatch):
+    label = Labeller(Blurry(), Views(), crf, namer)
     whole = label(image)
     monkeypatch.setattr(bands, "_VALUES_AT_ONCE", 4 * 50 * 6)
     again = label(image)
-    # the lattice of the CRF knows its axes apart
-    assert (again.labels != whole.labels).mean() <= (0.01 if crf else 0)
-    if not crf:
-        np.testing.assert_allclose(again.confidence, whole.confidence, atol=1e-5)
+    assert np.array_equal(again.labels, whole.labels)
+    np.testing.assert_allclose(again.confidence, whole.confidence, atol=1e-5)
+
+
+def test_regions_are_named_among_the_tags():
+    network, asked = Blurry(), []
+
+    def namer(scores, image, class_ids):
+        asked.append((len(scores), list(class_ids)))
+        return scores
+
+    Labeller(network, Views(), namer=namer)(IMAGE)
+    tagged = Labeller(network, Views(), namer=namer)(IMAGE, [3, 1])
+    assert asked == [(4, [1, 2, 3]), (3, [1, 3])]
+    assert np.array_equal(tagged.labels, Labeller(network, Views())(IMAGE, [1, 3]).labels)
+
+
+def test_a_network_without_clip_cannot_name_regions(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "network_at", lambda path, device: Blurry())
+    with pytest.raises(UsageError, match="this network has none"):
+        load_labeller(
+            tmp_path, torch.device("cpu"), views=Views(), regions_by=Wording((), (), ()), warn=print
+        )
 
 
 def test_the_crf_works_on_probabilities():

@@ -114,6 +114,7 @@ def _of_network(
     @cache
     def labeller() -> "Labeller":
         # Only here: open_clip and torchvision double the time to start.
+        from gleclip_cli.cam.texts import naming_texts
         from gleclip_cli.seg.labeller import load_labeller
         from gleclip_cli.seg.predict import views_of
 
@@ -122,6 +123,7 @@ def _of_network(
             pick_device(execution.device, progress),
             views=views_of(evaluate),
             crf=evaluate.crf,
+            regions_by=naming_texts(load_vocabulary(data.vocabulary)) if evaluate.regions else None,
             warn=progress.warn,
         )
 

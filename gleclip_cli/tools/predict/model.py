@@ -62,12 +62,21 @@ def network_model(checkpoint: Path, run: RunDir, config: PredictConfig) -> Model
     vocabulary = _vocabulary(names, checkpoint, run)
 
     def load(device: torch.device, warn: Callable[[str], None]) -> Label:
+        from gleclip_cli.cam.texts import naming_texts
         from gleclip_cli.seg.labeller import load_labeller
         from gleclip_cli.seg.predict import views_of
 
-        return load_labeller(checkpoint, device, views=views_of(config), crf=config.crf, warn=warn)
+        return load_labeller(
+            checkpoint,
+            device,
+            views=views_of(config),
+            crf=config.crf,
+            regions_by=naming_texts(vocabulary) if config.regions else None,
+            warn=warn,
+        )
 
-    return Model(vocabulary, {"network": digest, "clip": clip, "classes": _hash(names)}, load)
+    classes = _hash(vocabulary if config.regions else names)
+    return Model(vocabulary, {"network": digest, "clip": clip, "classes": classes}, load)
 
 
 def map_model(run: RunDir, config: PredictConfig, classes: str, tags: Sequence[str]) -> Model:
