@@ -1,7 +1,8 @@
-"""Sums over the neighbours of every pixel on the CPU, compiled by numba: the inner loops of PAR.
+"""Sums over the neighbours of every cell on the CPU, compiled by numba: loops of PAR and the walk.
 
-Here: the 8 directions of a dilation are summed in one pass over a row; the weights, read once per
-map and iteration, are all the traffic that is left.
+Here: PAR sums the 8 directions of a dilation in one pass over a row; the weights, read once per
+map and iteration, are all the traffic that is left. The walk sums all neighbours of a few cells
+before the next ones, so that these stay in the fastest memory.
 """
 
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from gleclip_cli.compiled import kernel
+
+_CELLS = 512
 
 Padded = Float32[np.ndarray, "c _H _W"]
 """Maps with a margin of the largest dilation on every side."""
@@ -83,3 +86,33 @@ def spread(
                     first = w0[x] * n0[x] + w1[x] * n1[x] + w2[x] * n2[x] + w3[x] * n3[x]
                     rest = w4[x] * n4[x] + w5[x] * n5[x] + w6[x] * n6[x] + w7[x] * n7[x]
                     sums[x] += first + rest
+
+
+@kernel
+def stepped(
+    flow: Float32[np.ndarray, "k n"],
+    planes: Float32[np.ndarray, "o n"],
+    share: Float32[np.ndarray, " m"],
+    shifts: Any,
+    out: Float32[np.ndarray, "k n"],
+) -> None:
+    """Write one step of the walk on flat grids: (own score + those of neighbours) x `share`.
+
+    A neighbour lies `shifts` ahead or behind, and gets through by the plane of its shift; m cells
+    lie between equal margins, which are not written.
+    """
+    reach = (flow.shape[1] - len(share)) // 2
+    for c in range(len(flow)):
+        for start in range(reach, flow.shape[1] - reach, _CELLS):
+            stop = min(start + _CELLS, flow.shape[1] - reach)
+            sums, scale = out[c, start:stop], share[start - reach : stop - reach]
+            sums[:] = flow[c, start:stop]
+            for o in range(len(shifts)):
+                shift = shifts[o]
+                to, ahead = planes[o, start:stop], flow[c, start + shift : stop + shift]
+                back = planes[o, start - shift : stop - shift]
+                behind = flow[c, start - shift : stop - shift]
+                for x in range(stop - start):
+                    sums[x] += to[x] * ahead[x] + back[x] * behind[x]
+            for x in range(stop - start):
+                sums[x] *= scale[x]

@@ -4,13 +4,14 @@ Paper: PSA and IRN. Affinities in [0, 1] join cells less than 5 apart; T is thei
 its column sums, a cell and itself having 1; the refined map is x T^256. PSA learns features for
 that, IRN borders.
 Here: T has 69 entries per column, so x T^256 is 256 passes over 34 planes instead of powers of an
-n x n matrix. Affinity is the cosine of centred features, which needs no training of its own, and
-0 where that is negative.
+n x n matrix; on the CPU they are compiled (`shifts`), on a GPU they are torch's. Affinity is the
+cosine of centred features, which needs no training of its own, and 0 where that is negative.
 """
 
 from collections.abc import Sequence
 from math import ceil
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -113,9 +114,32 @@ def random_walk(
     _cells(flow, reach, grid)[-1] = 1
     total = _gathered(flow[-1:], planes, shifts, reach)
     flow, share = flow[:-1], total.clamp_min_(1).reciprocal_()  # below 1 in the margins alone
-    for _ in range(steps):
-        flow[:, reach:-reach] = _gathered(flow, planes, shifts, reach).mul_(share)
+    if _compiled(flow):
+        flow = _compiled_steps(flow, planes, shifts, share[0], steps)
+    else:
+        for _ in range(steps):
+            flow[:, reach:-reach] = _gathered(flow, planes, shifts, reach).mul_(share)
     return _cells(flow, reach, grid).clone()
+
+
+def _compiled(maps: Tensor) -> bool:
+    return maps.device.type == "cpu"
+
+
+def _compiled_steps(
+    flow: Float[Tensor, "k n"],
+    planes: Float[Tensor, "o n"],
+    shifts: Sequence[int],
+    share: Float[Tensor, " m"],
+    steps: int,
+) -> Float[Tensor, "k n"]:
+    from gleclip_cli.refine.shifts import stepped  # compiled code is loaded only where it is used
+
+    now, then = flow.numpy(), torch.zeros_like(flow).numpy()
+    for _ in range(steps):
+        stepped(now, planes.numpy(), share.numpy(), np.array(shifts), then)
+        now, then = then, now
+    return torch.from_numpy(now)
 
 
 def _cells(flat: Float[Tensor, "a n"], reach: int, grid: tuple[int, int]) -> Float[Tensor, "a h w"]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gleclip_cli.refine import walk as module
 from gleclip_cli.refine.walk import MAX_CELLS, OFFSETS, pairs_of, random_walk, walk_grid
 
 GRIDS = [(7, 9), (1, 6), (5, 1), (12, 3), (1, 1)]
@@ -39,6 +40,17 @@ def test_the_walk_equals_the_power_of_the_transition(
     maps, pairs = random(2, *grid), random(34, *grid, seed=1)
     walked = random_walk(maps, pairs, exponent=exponent, steps=steps)
     np.testing.assert_allclose(walked, dense_walk(maps, pairs, exponent, steps), atol=1e-4)
+
+
+@pytest.mark.parametrize("grid", [(6, 8), (40, 33)])  # cells for one block, and for several
+def test_compiled_steps_are_those_of_torch(
+    grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps, pairs = torch.rand(2, *grid), torch.rand(34, *grid) ** 3
+    compiled = random_walk(maps, pairs, steps=5)
+    monkeypatch.setattr(module, "_compiled", lambda maps: False)
+    torch.testing.assert_close(compiled, random_walk(maps, pairs, steps=5))
+    assert compiled.std() > 0.01
 
 
 def test_there_are_34_offsets_of_less_than_5() -> None:
