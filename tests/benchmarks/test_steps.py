@@ -40,6 +40,7 @@ from gleclip_cli.config import (
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.metrics.confusion import confusion_of, summarise
 from gleclip_cli.presets import PRESETS
+from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.refine.pseudo_mask import pseudo_mask
 from gleclip_cli.stages.evaluate import evaluate
 from gleclip_cli.stages.gen_cam import gen_cam
@@ -64,12 +65,20 @@ ON_MAPS: dict[str, dict[str, Any]] = {
     "": {},
     "caa": {"steps": ("caa",)},
     "walk": {"steps": ("walk",), "affinity": "both"},
-    "walk 64": {"steps": ("walk",), "affinity": "both", "walk_steps": 64},
     "caa,walk": {"steps": ("caa", "walk"), "affinity": "both"},
 }
-ON_PIXELS = ((), ("par",), ("crf",), ("par", "crf"))
-POWERS = (1.0, 2.0, 4.0, 6.0)
-BELOW_SEED = (0.0, 0.1)
+ON_PIXELS = (
+    (),
+    ("par",),
+    ("crf",),
+    ("par", "crf"),
+    ("par", "regions"),
+    ("crf", "regions"),
+    ("regions", "crf"),
+    ("par", "regions", "crf"),
+)
+POWERS = (1.0, 2.0)
+BELOW_SEED = (0.0,)
 """Constant backgrounds, by how much they lie below the best one of the seed."""
 
 Rows = dict[str, dict[str, float]]
@@ -115,6 +124,11 @@ def spreaders(maps: str, run: RunDir) -> dict[str, Spreader | None]:
     return found
 
 
+def namer_of(run: RunDir) -> RegionNamer | None:
+    config, cams = RefineConfig(steps=("regions",)), load_manifest(run, "gen_cam", "train")
+    return Spreader(source_of_maps(run, config, cams, None), config, CPU).namer()
+
+
 @cache
 def table(maps: str) -> Rows:
     """Print and return the mIoU of every chain; the seed stands under "seed"."""
@@ -140,8 +154,9 @@ def count_chains(
     run = run_of(maps)
     data, moves = load_prepared(run), spreaders(maps, run)
     num_classes = len(load_vocabulary(data.vocabulary).class_names)
+    namer = namer_of(run)
     refiners = {
-        (steps, name): Refiner(RefineConfig(steps=steps, **settings), CPU)
+        (steps, name): Refiner(RefineConfig(steps=steps, **settings), CPU, namer=namer)
         for steps in ON_PIXELS
         for name, settings in backgrounds.items()
     }
