@@ -15,12 +15,13 @@ DAF_FUSIONS = ("score", "embed")
 class TrainCamConfig:
     """How GLE-CLIP is trained from image-level labels.
 
-    Parts: `gd` and its most `gd_levels` (patch stride, half of it ...), `bca` and its layers, `daf`
-    with its projection and fusion. Teacher: maps become pseudo labels by CAA (`caa_threshold`, a
-    share of the maximum) and `teacher_steps`; after each of `rounds` they are made anew by what
-    was learned: with the `gate`, or, if the steps begin with walk, by a walk. `mosaics`: made of
-    pictures of one class, a share of the number of images. `epochs` counts passes over the split in
-    all rounds together; `warmup` is a share of them (0 to 1). A loss of weight 0 is not computed.
+    Parts: `gd` and its most `gd_levels` (patch stride, half of it ...), `bca` and its layers (off:
+    maps of scenes are better without), `daf` with its projection and fusion. Teacher: maps become
+    pseudo labels by CAA (`caa_threshold`, a share of the maximum) and `teacher_steps`; after each
+    of `rounds` they are made anew by what was learned: with the `gate`, or, if the steps begin with
+    walk, by a walk. `mosaics`: made of pictures of one class, a share of the number of images.
+    `epochs` counts passes over the split in all rounds together; `warmup` is a share of them (0 to
+    1). A loss of weight 0 is not computed.
     """
 
     split: str = "train"
@@ -32,7 +33,7 @@ class TrainCamConfig:
     background_texts: bool = True
     gd: bool = True
     gd_levels: int = 3
-    bca: str = "both"
+    bca: str = "off"
     bca_layers: int = 1
     daf: str = "dynamic"
     daf_projection: str = "dynamic"

@@ -7,7 +7,7 @@
 `GLECLIP_BENCH_DIR` (gleclip-ablation where temporary files live). What is finished there is not
 done again and a cut training goes on; after a change of the program, name another folder.
 
-Maps are those of `gen-cam` at one scale, of the first 200 images of train and of val. The
+All on is the whole model, BCA in it, which is off by default. Maps are those of `gen-cam` at one scale, of the first 200 images of train and of val. The
 background threshold is the best of train with labels; "own bg" are label-free maps at their own.
 Spread is the standard deviation over seeds. Differences are to "all on", with intervals of 95 % of
 a bootstrap that draws images and seeds again.
@@ -90,7 +90,7 @@ IMAGES = int(os.environ.get("GLECLIP_BENCH_IMAGES", "600"))
 SCORED = min(200, IMAGES)
 SEEDS = [int(seed) for seed in os.environ.get("GLECLIP_BENCH_SEEDS", "0,1,2").split(",")]
 ROWS = os.environ.get("GLECLIP_BENCH_ROWS", ",".join([*PARTS, *UNTRAINED])).split(",")
-RECIPE: dict[str, Any] = {**PRESETS["scenes"]["train-cam"]}
+RECIPE: dict[str, Any] = {**PRESETS["scenes"]["train-cam"], "bca": "both"}
 if "GLECLIP_BENCH_EPOCHS" in os.environ:
     RECIPE["epochs"] = float(os.environ["GLECLIP_BENCH_EPOCHS"])
 FOLDER = Path(os.environ.get("GLECLIP_BENCH_DIR", Path(tempfile.gettempdir()) / "gleclip-ablation"))

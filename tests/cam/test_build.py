@@ -38,8 +38,8 @@ def test_all_off_is_calibrated_similarity(build: Build, images: Tensor) -> None:
     assert [name for name, p in model.named_parameters() if p.requires_grad] == ["log_stretch"]
 
 
-def test_the_default_starts_there(build: Build, images: Tensor) -> None:
-    model = build(gd_levels=1)
+def test_the_whole_model_starts_there(build: Build, images: Tensor) -> None:
+    model = build(gd_levels=1, bca="both")
     expected = model.clip.logit_scale * cosines(model, images)
     torch.testing.assert_close(scores(model, images), expected, atol=1e-4, rtol=0)
     parts = (model.decoder, model.projection, model.fusion)

@@ -378,7 +378,7 @@ SHARED_WITH_MAPS = ("texts", "background_texts", "calibration")
         {"gd": False},
         {"gd_levels": 1},
         {"bca": "t2p"},
-        {"bca": "off"},
+        {"bca": "both"},
         {"daf": "fixed"},
         {"daf": "local"},
         {"daf": "global"},
