@@ -9,14 +9,32 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.errors import EnvironmentFault
+from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.refine.bands import Shrunk, bands, bounded
 from gleclip_cli.refine.decide import Decision, Namer, by_logits, by_steps
-from gleclip_cli.refine.naming import named_by
+from gleclip_cli.refine.naming import RegionNamer, named_by
+from gleclip_cli.resources import clip_files
 from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.network import SegmentationNetwork, network_at, warnings_of
 from gleclip_cli.seg.predict import Views, predict_bands
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The texts that regions are named by, and whose CLIP reads them if the network has none."""
+
+    wording: Wording
+    clip_model: str
+    clip_weights: str
+
+    def by(self, network: SegmentationNetwork) -> RegionNamer:
+        """Return what names regions, on the network's device."""
+        if isinstance(network, ClipDecoder):
+            return named_by(network.clip, self.wording)
+        clip = load_clip(*clip_files(self.clip_model, self.clip_weights))
+        return named_by(clip.to(next(network.parameters()).device), self.wording)
 
 
 @dataclass(frozen=True)
@@ -95,26 +113,18 @@ def load_labeller(
     *,
     views: Views,
     crf: bool = False,
-    regions_by: Wording | None = None,
+    naming: Naming | None = None,
     warn: Callable[[str], None],
 ) -> Labeller:
     """Load a network; `warn` is told what had to be done to the weights.
 
-    `regions_by`: the texts that the network's own CLIP names regions by, if that is asked for.
+    `naming`: how regions are named, if that is asked for.
 
     Raises:
-        UsageError: the network has no CLIP that could name regions.
         MissingInput, BadInput: as `network_at`.
+        EnvironmentFault, UsageError: a CLIP that cannot be had.
     """
     network = network_at(checkpoint, device)
     for warning in warnings_of(network):
         warn(warning)
-    namer = None
-    if regions_by is not None:
-        if not isinstance(network, ClipDecoder):
-            raise UsageError(
-                "Regions are named by CLIP, and this network has none.",
-                "Leave out --regions, or train `--arch clip-decoder`.",
-            )
-        namer = named_by(network.clip, regions_by)
-    return Labeller(network, views, crf, namer)
+    return Labeller(network, views, crf, naming.by(network) if naming else None)

@@ -234,16 +234,18 @@ class _Evaluation:
         # Only here: torch, open_clip and torchvision take seconds to start.
         from gleclip_cli.cam.texts import naming_texts
         from gleclip_cli.parallel.device import device_of
-        from gleclip_cli.seg.labeller import load_labeller
+        from gleclip_cli.seg.labeller import Naming, load_labeller
         from gleclip_cli.seg.predict import views_of
 
         config, device = self.config, device_of(self.execution, self.progress)
+        trained = self.subject.source.data["config"]
+        clip = trained.get("clip_model", ""), trained.get("clip_weights", "")  # "": of a hub
         decide = load_labeller(
             self.run.checkpoint_of(config.what),
             device,
             views=views_of(config),
             crf=config.crf,
-            regions_by=naming_texts(self.vocabulary) if config.regions else None,
+            naming=Naming(naming_texts(self.vocabulary), *clip) if config.regions else None,
             warn=stage.warn,
         )
         return lambda image: decide(image).labels

@@ -7,10 +7,10 @@
 `GLECLIP_BENCH_DIR` (gleclip-ablation where temporary files live). What is finished there is not
 done again and a cut training goes on; after a change of the program, name another folder.
 
-All on is the whole model, BCA in it, which is off by default. Maps are those of `gen-cam` at one scale, of the first 200 images of train and of val. The
-background threshold is the best of train with labels; "own bg" are label-free maps at their own.
-Spread is the standard deviation over seeds. Differences are to "all on", with intervals of 95 % of
-a bootstrap that draws images and seeds again.
+All on is the whole model, with BCA, which is off by default. Maps are those of `gen-cam` at one
+scale, of the first 200 images of train and of val. The background threshold is the best of train
+with labels; "own bg" are label-free maps at their own. Spread is the standard deviation over seeds.
+Differences are to "all on", with intervals of 95 % of a bootstrap over images and seeds.
 """
 
 import os

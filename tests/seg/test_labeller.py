@@ -5,13 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.errors import EnvironmentFault
+from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.refine import bands
 from gleclip_cli.refine.crf import dense_crf
-from gleclip_cli.seg import labeller as module
+from gleclip_cli.refine.naming import named_by
+from gleclip_cli.seg.clip_decoder import ClipDecoder
 from gleclip_cli.seg.deeplabv2 import DeepLabV2
-from gleclip_cli.seg.labeller import Labeller, load_labeller
+from gleclip_cli.seg.labeller import Labeller, Naming
 from gleclip_cli.seg.predict import Views, predict_logits
 
 
@@ -84,12 +86,16 @@ def test_regions_are_named_among_the_tags():
     assert np.array_equal(tagged.labels, Labeller(network, Views())(IMAGE, [1, 3]).labels)
 
 
-def test_a_network_without_clip_cannot_name_regions(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "network_at", lambda path, device: Blurry())
-    with pytest.raises(UsageError, match="this network has none"):
-        load_labeller(
-            tmp_path, torch.device("cpu"), views=Views(), regions_by=Wording((), (), ()), warn=print
-        )
+def test_regions_are_named_by_the_networks_clip_or_else_another(tiny_clip_json):
+    wording = Wording(("cat", "dog", "sofa"), ("ground",), ("a {}.",))
+    naming = Naming(wording, tiny_clip_json, "random")
+    own = ClipDecoder(load_clip(tiny_clip_json, "random", seed=7), 4)
+    scores = np.random.default_rng(2).random((4, 30, 50)).astype(np.float32)
+    scores[1, :, :25] += 1
+    named = [naming.by(network)(scores, IMAGE, [1, 2, 3]) for network in (own, Blurry())]
+    for found, clip in zip(named, (own.clip, load_clip(tiny_clip_json, "random")), strict=True):
+        np.testing.assert_allclose(found, named_by(clip, wording)(scores, IMAGE, [1, 2, 3]))
+    assert abs(named[0] - named[1]).max() > 1e-3
 
 
 def test_the_crf_works_on_probabilities():

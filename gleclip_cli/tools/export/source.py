@@ -115,15 +115,17 @@ def _of_network(
     def labeller() -> "Labeller":
         # Only here: open_clip and torchvision double the time to start.
         from gleclip_cli.cam.texts import naming_texts
-        from gleclip_cli.seg.labeller import load_labeller
+        from gleclip_cli.seg.labeller import Naming, load_labeller
         from gleclip_cli.seg.predict import views_of
 
+        clip = (network.data["config"][name] for name in ("clip_model", "clip_weights"))
+        texts = naming_texts(load_vocabulary(data.vocabulary))
         return load_labeller(
             run.checkpoint(config.what),
             pick_device(execution.device, progress),
             views=views_of(evaluate),
             crf=evaluate.crf,
-            regions_by=naming_texts(load_vocabulary(data.vocabulary)) if evaluate.regions else None,
+            naming=Naming(texts, *clip) if evaluate.regions else None,
             warn=progress.warn,
         )
 

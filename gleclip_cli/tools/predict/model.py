@@ -63,19 +63,21 @@ def network_model(checkpoint: Path, run: RunDir, config: PredictConfig) -> Model
 
     def load(device: torch.device, warn: Callable[[str], None]) -> Label:
         from gleclip_cli.cam.texts import naming_texts
-        from gleclip_cli.seg.labeller import load_labeller
+        from gleclip_cli.seg.labeller import Naming, load_labeller
         from gleclip_cli.seg.predict import views_of
 
+        texts, names = naming_texts(vocabulary), (config.clip_model, config.clip_weights)
         return load_labeller(
             checkpoint,
             device,
             views=views_of(config),
             crf=config.crf,
-            regions_by=naming_texts(vocabulary) if config.regions else None,
+            naming=Naming(texts, *names) if config.regions else None,
             warn=warn,
         )
 
-    classes = _hash(vocabulary if config.regions else names)
+    classes = _hash((vocabulary, config.clip_model, config.clip_weights))
+    classes = classes if config.regions else _hash(names)
     return Model(vocabulary, {"network": digest, "clip": clip, "classes": classes}, load)
 
 
