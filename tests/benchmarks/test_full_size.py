@@ -29,7 +29,7 @@ from gleclip_cli.training.trainer import Trainer
 
 STEPS = int(os.environ.get("GLECLIP_BENCH_STEPS", "50"))
 SETTLED = 5  # steps after which nothing new should be needed
-CONFIG = TrainCamConfig()
+CONFIG = TrainCamConfig(bca="both")  # the whole model
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]
 
