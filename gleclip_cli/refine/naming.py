@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
@@ -12,8 +12,9 @@ from gleclip_cli.model.clip import FrozenClip
 from gleclip_cli.model.on_clip import fill_colour
 from gleclip_cli.model.texts import Wording, text_embeddings
 from gleclip_cli.refine.pseudo_mask import pseudo_mask
-from gleclip_cli.refine.regions import connected_regions, renamed, views_of
+from gleclip_cli.refine.regions import Region, connected_regions, renamed, views_of
 
+MOST_REGIONS = 64
 _PER_FORWARD = 16
 
 
@@ -35,17 +36,18 @@ class RegionNamer:
     ) -> Float[ndarray, "k1 H W"]:
         """Return scores (background first) in which every region counts for what it is named.
 
-        Regions smaller than a patch keep their scores.
+        Regions smaller than a patch keep their scores, as do all after the `MOST_REGIONS` largest.
         """
         places, _ = pseudo_mask(scores)
-        regions = list(connected_regions(places, least=self._clip.patch_size**2))
+        least = self._clip.patch_size**2
+        regions = connected_regions(places, least=least, most=MOST_REGIONS)
         return renamed(scores, regions, self._shares(image, regions, class_ids))
 
     @torch.no_grad()
     def _shares(
         self,
         image: UInt8[ndarray, "H W 3"],
-        regions: Sequence[Bool[ndarray, "H W"]],
+        regions: Sequence[Region],
         class_ids: Sequence[int],
     ) -> Float[ndarray, "r k1"]:
         """Return one softmax over classes and words per region: the words' mass, then classes."""

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from gleclip_cli.model.clip import FrozenClip, load_clip
+from gleclip_cli.refine import naming as module
 from gleclip_cli.refine.naming import RegionNamer
-from gleclip_cli.refine.regions import views_of
+from gleclip_cli.refine.regions import Region, views_of
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_shares_are_those_of_both_views_by_hand(
     region = np.zeros((40, 48), bool)
     region[5:15, 5:21] = True
     fill = [round(255 * float(value)) for value in clip.mean.flatten()]
-    views = views_of(image, region, side=clip.image_size, fill=fill)
+    views = views_of(image, Region(5, 5, np.ones((10, 16), bool)), side=clip.image_size, fill=fill)
     pixels = clip.normalise(torch.from_numpy(views).permute(0, 3, 1, 2))
     vectors = clip(pixels, calibration="none").global_embed
     logits = (clip.logit_scale * vectors @ texts[[0, 2, 3, 4]].T).mean(dim=0)
@@ -69,3 +70,21 @@ def test_one_class_without_words_stays(
 ) -> None:
     namer = RegionNamer(clip, texts[:3], 3)
     np.testing.assert_allclose(namer(scores[:2], image, [2]), scores[:2], atol=1e-6)
+
+
+def test_only_the_largest_regions_are_named(
+    clip: FrozenClip,
+    texts: torch.Tensor,
+    image: np.ndarray,
+    scores: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores[2, 25:38, 30:42] = 0.7
+    namer = RegionNamer(clip, texts, 3)
+    both = (namer(scores, image, [1, 3]) != scores).any(axis=0)
+    monkeypatch.setattr(module, "MOST_REGIONS", 1)
+    one = (namer(scores, image, [1, 3]) != scores).any(axis=0)
+    assert both[8, 8]
+    assert both[30, 32]
+    assert one[8, 8]
+    assert not one[30, 32]

@@ -3,26 +3,26 @@
 import numpy as np
 import pytest
 
-from gleclip_cli.refine.regions import connected_regions, renamed, views_of
+from gleclip_cli.refine.regions import Region, connected_regions, renamed, views_of
 
 
 def test_regions_are_joined_by_edges_and_large_enough() -> None:
     places = np.array([[1, 1, 0, 2], [0, 1, 2, 0], [0, 0, 1, 1], [2, 2, 2, 2]])
-    found = [np.argwhere(region).tolist() for region in connected_regions(places, least=2)]
-    assert found == [
-        [[0, 0], [0, 1], [1, 1]],
-        [[2, 2], [2, 3]],
-        [[3, 0], [3, 1], [3, 2], [3, 3]],
-    ]
-    assert len(list(connected_regions(places, least=1))) == 5
-    assert not list(connected_regions(np.zeros((3, 4), int), least=1))
+    largest, three, two = connected_regions(places, least=2, most=9)
+    assert (largest.top, largest.left, largest.own.tolist()) == (3, 0, [[True] * 4])
+    assert (three.top, three.left) == (0, 0)
+    assert three.own.tolist() == [[True, True], [False, True]]
+    assert two.box == (slice(2, 3), slice(2, 4))
+    assert len(connected_regions(places, least=1, most=9)) == 5
+    (alone,) = connected_regions(places, least=1, most=1)
+    assert alone.box == largest.box
+    assert connected_regions(np.zeros((3, 4), int), least=1, most=9) == []
 
 
 def test_views_show_the_region_and_hide_the_rest() -> None:
     image = np.full((60, 90, 3), 200, np.uint8)
     image[:, 45:] = (0, 100, 0)
-    region = np.zeros((60, 90), bool)
-    region[20:40, 25:45] = True
+    region = Region(20, 25, np.ones((20, 20), bool))
     blurred, filled = views_of(image, region, side=50, fill=(10, 20, 30))
     assert blurred.shape == filled.shape == (50, 50, 3)
     inner = slice(6, 42)  # 50 pixels for 20 and 25 % more
@@ -39,7 +39,7 @@ def test_views_show_the_region_and_hide_the_rest() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (30, 40), (200, 3)])
 def test_where_the_picture_ends_its_border_goes_on(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 90, np.uint8)
-    blurred, filled = views_of(image, np.ones(size, bool), side=64, fill=(1, 2, 3))
+    blurred, filled = views_of(image, Region(0, 0, np.ones(size, bool)), side=64, fill=(1, 2, 3))
     assert (abs(blurred.astype(int) - 90) <= 1).all()
     share = (filled[..., 0] > 45).mean()
     square = (1.25 * max(size)) ** 2
@@ -48,7 +48,7 @@ def test_where_the_picture_ends_its_border_goes_on(size: tuple[int, int]) -> Non
 
 def test_what_classes_have_together_is_dealt_out() -> None:
     scores = np.array([[[0.2, 0.5]], [[0.6, 0.3]], [[0.2, 0.1]]], np.float32)
-    region = np.array([[True, False]])
+    region = Region(0, 0, np.array([[True]]))
     shares = np.array([[0.25, 0.0, 0.75]], np.float32)
     dealt = renamed(scores, [region], shares)
     np.testing.assert_allclose(dealt[:, 0, 0], [0.2 + 0.25 * 0.8, 0, 0.75 * 0.8], atol=1e-6)
