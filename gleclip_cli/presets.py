@@ -40,7 +40,6 @@ _SCENES: dict[str, dict[str, Any]] = {
     "predict": _MICRO_CLIP,
     "refine": {"steps": ("par", "regions", "crf"), "bg_power": 2.0},
     "train-seg": {**_MICRO_CLIP, **_DECODER, "epochs": 8.0, "crop": 224},
-    "evaluate": {"crf": True, "regions": True},
 }
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

@@ -67,7 +67,7 @@ class Settings:
         if held and named and held != named:
             raise UsageError(f"{run.root} holds {held}, not {named}.", "Name another --run.")
         dataset = held or named or "scenes"
-        known = bool(named) or not values.get("run")
+        known = bool(named)
         return cls._ready(context, report, (command, run, dataset, dataset, known, tables, given))
 
     @classmethod

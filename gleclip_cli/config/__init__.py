@@ -7,7 +7,7 @@ Precedence, highest first: command line, environment, TOML file, preset of the d
 from dataclasses import fields
 from typing import Any
 
-from gleclip_cli.config.evaluate import EvaluateConfig
+from gleclip_cli.config.evaluate import PREDICTING, EvaluateConfig
 from gleclip_cli.config.execution import Execution
 from gleclip_cli.config.export import ExportConfig
 from gleclip_cli.config.gen_cam import CAM_METHODS, GenCamConfig
@@ -43,6 +43,7 @@ __all__ = [
     "GRID_STEPS",
     "OVERLAYS",
     "PIXEL_STEPS",
+    "PREDICTING",
     "REFINE_STEPS",
     "STAGE_CONFIGS",
     "TEXTS",

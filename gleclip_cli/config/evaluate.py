@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from gleclip_cli.config.checks import fraction, positive_limit, views
 from gleclip_cli.config.words import EVALUATE_WHAT
 
+PREDICTING = ("scales", "flip", "window", "stride", "crf", "regions")
+"""The fields that decide what a network predicts."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from gleclip_cli.errors import EnvironmentFault
+from gleclip_cli.errors import EnvironmentFault, UsageError
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.refine.bands import Shrunk, bands, bounded
@@ -30,9 +30,18 @@ class Naming:
     clip_weights: str
 
     def by(self, network: SegmentationNetwork) -> RegionNamer:
-        """Return what names regions, on the network's device."""
+        """Return what names regions, on the network's device.
+
+        Raises:
+            UsageError: neither the network nor these settings have a CLIP.
+        """
         if isinstance(network, ClipDecoder):
             return named_by(network.clip, self.wording)
+        if not self.clip_model:
+            raise UsageError(
+                "This network came without a CLIP that could name regions.",
+                "Leave out --regions, or score it in the run it was trained in.",
+            )
         clip = load_clip(*clip_files(self.clip_model, self.clip_weights))
         return named_by(clip.to(next(network.parameters()).device), self.wording)
 

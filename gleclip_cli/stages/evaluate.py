@@ -241,11 +241,8 @@ class _Evaluation:
         trained = self.subject.source.data["config"]
         clip = trained.get("clip_model", ""), trained.get("clip_weights", "")  # "": of a hub
         decide = load_labeller(
-            self.run.checkpoint_of(config.what),
-            device,
-            views=views_of(config),
-            crf=config.crf,
+            self.run.checkpoint_of(config.what), device, views=views_of(config), crf=config.crf,
             naming=Naming(naming_texts(self.vocabulary), *clip) if config.regions else None,
             warn=stage.warn,
-        )
+        )  # fmt: skip
         return lambda image: decide(image).labels

@@ -24,7 +24,9 @@ from gleclip_cli.refine.pseudo_mask import pseudo_mask
 from gleclip_cli.tools.grid import Pixels, fitted, grid, painted
 
 IMAGE, SEED, STEPS, PSEUDO, TRUTH = "image", "seed", "steps", "pseudo", "truth"
-_TITLES = {"caa": "+ CAA", "walk": "+ walk", "par": "+ PAR", "crf": "+ CRF"}
+_TITLES = {
+    "caa": "+ CAA", "walk": "+ walk", "par": "+ PAR", "regions": "+ regions", "crf": "+ CRF",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

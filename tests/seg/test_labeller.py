@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from gleclip_cli.errors import EnvironmentFault
+from gleclip_cli.errors import EnvironmentFault, UsageError
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.refine import bands
@@ -96,6 +96,8 @@ def test_regions_are_named_by_the_networks_clip_or_else_another(tiny_clip_json):
     for found, clip in zip(named, (own.clip, load_clip(tiny_clip_json, "random")), strict=True):
         np.testing.assert_allclose(found, named_by(clip, wording)(scores, IMAGE, [1, 2, 3]))
     assert abs(named[0] - named[1]).max() > 1e-3
+    with pytest.raises(UsageError, match="without a CLIP"):
+        Naming(wording, "", "").by(Blurry())
 
 
 def test_the_crf_works_on_probabilities():

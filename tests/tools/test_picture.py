@@ -16,11 +16,11 @@ from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import open_stage, require
 from gleclip_cli.artifacts.tables import ImageRecord, save_prepared
 from gleclip_cli.cli.main import app
-from gleclip_cli.config import Execution, GenCamConfig, RefineConfig
+from gleclip_cli.config import REFINE_STEPS, Execution, GenCamConfig, RefineConfig
 from gleclip_cli.datasets.vocabulary import voc_palette
 from gleclip_cli.errors import BadInput, MissingInput, UsageError
 from gleclip_cli.stages.refine import refine
-from gleclip_cli.tools.picture import picture
+from gleclip_cli.tools.picture import _TITLES, picture
 
 CPU = Execution(device="cpu")
 IMAGES = ("a", "b", "c", "d")
@@ -146,3 +146,7 @@ def test_the_command_takes_lists_and_tells_what_it_drew(
     assert (told["picture"], told["images"]) == (str(path), ["a", "c"])
     assert np.asarray(Image.open(path)).shape[1] == 4 * 208 + 8
     assert gleclip("picture", "--run", tmp_path / "none", "--quiet").exit_code == 3
+
+
+def test_every_step_has_a_title() -> None:
+    assert set(_TITLES) == set(REFINE_STEPS)

@@ -10,6 +10,7 @@ from gleclip_cli.artifacts.manifest import load_manifest
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest
 from gleclip_cli.artifacts.tables import PreparedData, load_scores
+from gleclip_cli.config import PREDICTING
 from gleclip_cli.datasets.class_table import class_table
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, MissingInput
@@ -22,7 +23,6 @@ _LIMITS = (
     "those of a network that learnt from true masks, and what always comes together, such as a "
     "train and its rails, may be taken for one."
 )
-_VIEWS = ("scales", "flip", "window", "stride", "crf")
 
 
 def write_network(out: Path, run: RunDir, name: str, kind: str, data: PreparedData) -> str:
@@ -91,7 +91,7 @@ def _evaluated(run: RunDir, trained: Manifest, data: PreparedData) -> list[Evalu
 
 
 def _views(config: Mapping[str, Any]) -> str:
-    shown = {name: config[name] for name in _VIEWS if config.get(name) not in (None, False)}
+    shown = {name: config[name] for name in PREDICTING if config.get(name) not in (None, False)}
     return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 

@@ -11,7 +11,7 @@ from gleclip_cli.artifacts.maps import Cam, load_cam, load_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.stage import Manifest, require
 from gleclip_cli.artifacts.tables import PreparedData
-from gleclip_cli.config import EvaluateConfig, Execution, ExportConfig
+from gleclip_cli.config import PREDICTING, EvaluateConfig, Execution, ExportConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import MissingInput
 from gleclip_cli.metrics.scope import made_for
@@ -21,7 +21,6 @@ from gleclip_cli.progress import Progress
 if TYPE_CHECKING:
     from gleclip_cli.seg.labeller import Labeller
 
-_VIEWS = ("scales", "flip", "window", "stride", "crf")
 _NAMED = 5
 
 
@@ -144,7 +143,7 @@ def _kept(
     except MissingInput:
         return {}
     made, wanted = manifest.data["config"], asdict(evaluate)
-    same = all(made.get(name) == _as_json(wanted[name]) for name in _VIEWS)
+    same = all(made.get(name) == _as_json(wanted[name]) for name in PREDICTING)
     current = manifest.data["digests"].get(network.name) == network.digest
     return manifest.fingerprints() if same and current else {}
 
