@@ -178,7 +178,7 @@ def _chosen(run: RunDir, stage: str, name: str) -> str:
     try:
         config = read_json(run.output(stage, name) / SETTINGS_FILE)["config"]
     except (BadInput, KeyError, OSError):
-        return ""
+        return " --dataset NAME" if stage == "prepare_data" else ""
     options = {"prepare_data": ("dataset", "data"), "gen_cam": ("method",)}.get(stage, ())
     chosen = [(option, str(config.get(option, ""))) for option in options]
     return "".join(f" --{option} {quote(printable(value))}" for option, value in chosen if value)

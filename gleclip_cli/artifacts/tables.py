@@ -133,7 +133,7 @@ def load_prepared(run: RunDir) -> PreparedData:
     if not (folder / "dataset.json").exists():
         raise MissingInput(
             f"No prepared data in {printable(run.root)}.",
-            f"Run `gleclip prepare-data --dataset NAME --run {printable(run.root)}`.",
+            f"Run `gleclip prepare-data --run {printable(run.root)} --dataset NAME`.",
         )
     return PreparedData(run)
 

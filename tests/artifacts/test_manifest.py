@@ -15,7 +15,7 @@ from gleclip_cli.errors import BadInput, MissingInput
 @pytest.mark.parametrize(
     ("stage", "name", "command"),
     [
-        ("prepare_data", "", "gleclip prepare-data --run runs/x`"),
+        ("prepare_data", "", "gleclip prepare-data --run runs/x --dataset NAME`"),
         ("gen_cam", "val", "gleclip gen-cam --run runs/x --split val`"),
         ("refine", "train", "gleclip refine --run runs/x --split train`"),
         ("train_seg", "seg", "gleclip train-seg --run runs/x --name seg`"),
