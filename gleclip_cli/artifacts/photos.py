@@ -35,7 +35,7 @@ MOST_PIXELS = 89_478_485  # where Pillow begins to suspect a decompression bomb
 _MOST_BYTES = 2**31
 _ORIENTATION_TAG = 0x0112
 _BITS_PER_SAMPLE_TAG = 258
-_REPLACE = "Replace the file, or leave it out with --on-bad skip."
+_REPLACE = "Repair the file, or leave it out."
 
 
 @dataclass(frozen=True, eq=False)

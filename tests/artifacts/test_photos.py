@@ -78,7 +78,9 @@ def test_fault_01_02_a_cut_jpeg_is_whole_or_refused(
 
 
 def test_fault_03_an_empty_file(tmp_path: Path) -> None:
-    assert "is empty (0 bytes)" in refusal(stored(tmp_path / "a.jpg", b""))
+    told = refusal(stored(tmp_path / "a.jpg", b""))
+    assert "is empty (0 bytes)" in told
+    assert "--on-bad" not in told  # which prompts, for one, does not have
 
 
 def test_fault_04_html_named_jpg(tmp_path: Path) -> None:
