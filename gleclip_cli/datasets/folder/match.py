@@ -65,7 +65,7 @@ class _Match:
     """Pairs written names with pictures; keeps the tags, and what could not be paired."""
 
     def __init__(self, files: Files) -> None:
-        self.names = Names(files)
+        self._files, self.names = files, Names(files)
         self.tags: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
 
@@ -84,7 +84,8 @@ class _Match:
                 splits[self._split(row, image_id)].add(image_id)
         for image_id, named in places.items():
             if len(named) > 1:
-                cause = f"{' and '.join(named)} name {printable(image_id)}."
+                file = next(iter(self._files.pictures.get(image_id, ())), image_id)
+                cause = f"{' and '.join(named)} name the same picture, {printable(file)}."
                 remedy = "Put its tags into one row, or let `--on-bad skip` join the rows."
                 self.problems.append(Problem(cause, remedy))
         return splits

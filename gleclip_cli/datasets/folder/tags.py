@@ -122,10 +122,13 @@ def read_text(path: Path) -> str:
     """Text of a user's file, a byte order mark dropped.
 
     Raises:
-        BadInput: it cannot be read, or is not UTF-8.
+        BadInput: it is missing, cannot be read, or is not UTF-8.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        lost = "is a link to nothing" if path.is_symlink() else "does not exist"
+        raise BadInput(f"{printable(path)} {lost}.", "Check its name.") from error
     except OSError as error:
         cause = f"{printable(path)} cannot be read: {error.strerror}."
         raise BadInput(cause, "Give yourself the permission to read it.") from error

@@ -263,7 +263,8 @@ def test_fault_25_two_rows_of_a_picture(own: Path) -> None:
     with (own / "labels.csv").open("a") as file:
         file.write("a,dog\n")
     (problem,) = index(own).problems
-    assert problem.cause == "labels.csv line 2 and labels.csv line 6 name a."
+    rows = "labels.csv line 2 and labels.csv line 6"
+    assert problem.cause == f"{rows} name the same picture, {own / 'a.jpg'}."
     assert not problem.structural
     assert not problem.image_id
     assert read_folder(own).labels["a"] == [1, 3]  # joined, when it may go on
@@ -380,6 +381,9 @@ def test_fault_33_an_unknown_tag_is_told_with_near_ones(own: Path) -> None:
     (problem,) = index(own).problems
     assert problem.structural
     assert problem.cause == "2 pictures have the unknown tag 'cat' (cats?)."
+    write(own / "classes.txt", "cat\ndog\nxylophone\n")
+    (problem,) = index(own).problems
+    assert problem.cause == "1 picture has the unknown tag 'cow' (none is near)."
 
 
 def test_tags_that_differ_in_case_only_are_hardly_two_classes(own: Path) -> None:

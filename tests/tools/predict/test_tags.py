@@ -52,6 +52,12 @@ def test_a_table_of_other_pictures_is_refused(pictures: dict[str, Path], tmp_pat
         find_tags([str(table)], pictures)
 
 
+def test_a_table_that_is_missing_is_called_so(pictures: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"nofile\.csv does not exist") as caught:
+        find_tags([str(tmp_path / "nofile.csv")], pictures)
+    assert caught.value.remedy == "Check its name."
+
+
 def test_fault_33_an_unknown_tag_is_named_with_near_ones() -> None:
     vocabulary = load_vocabulary("voc")
     tags = Tags({"a": ("dog", "cat"), "b": None, "c": ()})
