@@ -71,12 +71,13 @@ class MaskStatistics:
         lost = sum(len(image["lost"]) for image in self._images.values())
         line = (
             f"{100 * background['share']:.1f} % of all pixels are background, mean confidence "
-            f"{table['confidence']:.2f}; {lost} of {tagged} tagged classes got no pixel"
+            f"{table['confidence']:.2f}; "
         )
+        if not lost:
+            return f"{line}every tagged class got a pixel."
         worst = max(self._names[1:], key=lambda name: self._lost(table["classes"][name]))
-        if lost:
-            line += f", most often {worst} ({self._lost(table['classes'][worst])})"
-        return f"{line}."
+        most = f"most often {worst} ({self._lost(table['classes'][worst])})"
+        return f"{line}{lost} of {tagged} tagged classes got no pixel, {most}."
 
     @staticmethod
     def _lost(entry: Mapping[str, int]) -> int:
