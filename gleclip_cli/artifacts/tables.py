@@ -58,7 +58,7 @@ class PreparedData:
         Raises:
             UsageError: there is no such split, or its list is empty.
         """
-        self._check(split)
+        self.require_split(split)
         text = (self._folder / "lists" / f"{safe_name(split)}.txt").read_bytes()
         lines = text.decode("utf-8", "surrogateescape").split("\n")
         ids = [_unescaped(line) for line in lines if line]
@@ -109,13 +109,14 @@ class PreparedData:
         }
 
     def _table(self, kind: str, split: str) -> dict[str, Any]:
-        self._check(split)
+        self.require_split(split)
         name = f"{kind}/{safe_name(split)}.json"
         if name not in self._tables:
             self._tables[name] = read_json(self._folder / name)
         return self._tables[name]
 
-    def _check(self, split: str) -> None:
+    def require_split(self, split: str) -> None:
+        """Raise UsageError, which names the splits there are, if there is no such one."""
         if split not in self._splits:
             raise UsageError(
                 f"The data set {self.dataset} has no split {split!r}.",

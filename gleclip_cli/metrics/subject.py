@@ -1,13 +1,15 @@
 """What an evaluation scores: maps, pseudo masks or a network, by which images, made from what."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gleclip_cli.artifacts.checkpoint import network_elsewhere
 from gleclip_cli.artifacts.manifest import Manifest, require
-from gleclip_cli.artifacts.run_dir import RunDir
+from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared, load_scores
 from gleclip_cli.config import EVALUATE_WHAT, TRAIN, EvaluateConfig
+from gleclip_cli.errors import MissingInput
 from gleclip_cli.metrics.scope import Scope, find_scope, made_for
 from gleclip_cli.metrics.sources import Sources
 from gleclip_cli.metrics.sweep import sweep_of_train
@@ -82,10 +84,14 @@ def find_subject(
     """Find everything that is to be scored, and refuse what cannot be.
 
     Raises:
+        UsageError: the data set has no such split.
         MissingInput: there are no true masks, or there is nothing to score.
         BadInput: a network from elsewhere knows other classes.
     """
     split, by_split = config.split, config.what in EVALUATE_WHAT
+    data = load_prepared(run)
+    data.require_split(split)
+    _refuse_no_folder(run, config.what)
     stage = _STAGES.get(config.what, "train_seg")
     output = made_for(run, stage, split) if by_split else config.what
     if by_split or run.checkpoint(output) == run.checkpoint_of(output):
@@ -95,7 +101,6 @@ def find_subject(
         source = network_elsewhere(run.checkpoint_of(output), class_names)
     if by_split and output != split:
         progress.say(f"{split} has no output of its own: {output}, which holds it, serves.")
-    data = load_prepared(run)
     scope = find_scope(data, config, source, output)
     swept_elsewhere = config.what == "cam" and config.bg_threshold is None and split != TRAIN
     return Subject(
@@ -107,4 +112,15 @@ def find_subject(
         made_for=output,
         train_sweep=sweep_of_train(run, source) if swept_elsewhere else None,
         scope=scope,
+    )
+
+
+def _refuse_no_folder(run: RunDir, what: str) -> None:
+    """A path means a network from elsewhere, which no training of this run would make."""
+    if Path(what).name == what or run.checkpoint_of(what).exists():
+        return
+    state = "holds no config.json" if Path(what).is_dir() else "is no folder"
+    raise MissingInput(
+        f"{printable(what)} {state}.",
+        "Name the folder of a network, such as `gleclip export` makes, or one of this run.",
     )

@@ -383,6 +383,15 @@ def test_without_any_prediction_the_command_that_makes_them_is_named(run: RunDir
     assert "gleclip train-seg" in caught.value.remedy
 
 
+def test_no_command_makes_a_split_or_a_folder_that_is_not_there(run: RunDir) -> None:
+    with pytest.raises(UsageError, match="has no split 'mine'") as caught:
+        evaluate(run, EvaluateConfig(what="pseudo", split="mine"), execution=CPU)
+    assert caught.value.remedy == "Choose one of: test, train, trainaug, val."
+    with pytest.raises(MissingInput, match="nets/none is no folder") as missing:
+        evaluate(run, EvaluateConfig(what="nets/none", split="val"), execution=CPU)
+    assert "train-seg" not in missing.value.remedy
+
+
 def test_a_split_without_true_masks_says_so(run: RunDir) -> None:
     write_maps(run, "test")
     with pytest.raises(BadInput, match="test have no true masks"):
