@@ -24,22 +24,23 @@ from gleclip_cli.interop.cvat import read_cvat
 from gleclip_cli.interop.label_studio import read_label_studio
 from gleclip_cli.interop.labelme import read_labelme
 from gleclip_cli.interop.masked import Stored
+from gleclip_cli.progress import SILENT, Progress, counted
 
 _FOLDER = Path("given")
 _FORMS = "Name CVAT's .zip, COCO's or Label Studio's .json, or a folder of labelme's or of PNGs."
 
 
-def read_with_masks(config: PrepareDataConfig) -> Source:
+def read_with_masks(config: PrepareDataConfig, *, progress: Progress = SILENT) -> Source:
     """Read a data set, with the masks that were given for it.
 
     Raises:
         BadInput: as `read_source` and `with_given_masks`.
         UsageError: as `read_source`.
     """
-    return with_given_masks(read_source(config), config.masks)
+    return with_given_masks(read_source(config), config.masks, progress=progress)
 
 
-def with_given_masks(source: Source, masks: str) -> Source:
+def with_given_masks(source: Source, masks: str, *, progress: Progress = SILENT) -> Source:
     """Give pictures the masks that `masks`, if named, holds for them; the others keep their own.
 
     A data set without a split val gets one: the pictures that have such a mask.
@@ -75,8 +76,9 @@ def with_given_masks(source: Source, masks: str) -> Source:
         )
         for picture in source.pictures
     ]
-    notes = Counter(source.notes) + Counter({f"with a mask of {printable(path)}": len(given)})
-    notes += Counter({f"in {printable(path)}, but not in the data set": stray})
+    progress.say(f"{counted(len(given), 'image')} got a mask of {printable(path)}.")
+    unused = {f"in {printable(path)}, but not in the data set": stray}
+    notes = Counter(source.notes) + Counter(unused)
     return replace(
         source,
         splits=splits,

@@ -61,7 +61,7 @@ def _prepare_files(
             f"The data {printable(data)} lie inside the run {printable(run.root)}.",
             "Name another folder with --run.",
         )
-    source = read_with_masks(config)
+    source = read_with_masks(config, progress=progress)
     with open_stage(
         run,
         "prepare_data",
@@ -122,7 +122,7 @@ def _prepare_scenes(
             write_list(root, split, [name for name, (of, _) in scenes.items() if of == split])
             for split in sizes
         ]
-        source = with_given_masks(read_voc(root, vocabulary), config.masks)
+        source = with_given_masks(read_voc(root, vocabulary), config.masks, progress=progress)
         index = _verified(run, source, execution, progress)
         if index.problems:
             raise as_error(index.problems, root)

@@ -16,4 +16,4 @@ def check(config: PrepareDataConfig, *, workers: int = 0, progress: Progress = S
     """
     if config.dataset == "scenes":
         raise UsageError("Scenes are drawn, not read.", "Name your data set with --dataset.")
-    return verify(read_with_masks(config), workers=workers, progress=progress)
+    return verify(read_with_masks(config, progress=progress), workers=workers, progress=progress)

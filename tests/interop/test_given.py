@@ -1,6 +1,7 @@
 """Masks from elsewhere and the pictures they belong to."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gleclip_cli.errors import BadInput
 from gleclip_cli.interop.given import with_given_masks
 from gleclip_cli.interop.labelme import write_labelme
 from gleclip_cli.interop.masked import Masked
+from gleclip_cli.progress import Progress
 
 
 def source(vocabulary: Vocabulary, *ids: str, val: bool = False) -> Source:
@@ -37,7 +39,8 @@ def masks_of(given: Source, split: str = "train") -> dict[str, str]:
 def test_names_are_paths_or_files_of_a_run_or_bare(vocabulary: Vocabulary, tmp_path: Path) -> None:
     folder = pngs(tmp_path / "m", "farm/1", "farm%2F2", "c", "x/d", "stranger", "two")
     ids = ("farm/1", "farm/2", "deep/c", "d", "rest", "p/two", "q/two")
-    given = with_given_masks(source(vocabulary, *ids), str(folder))
+    progress = Mock(Progress)
+    given = with_given_masks(source(vocabulary, *ids), str(folder), progress=progress)
     assert masks_of(given) == {
         "farm/1": "1.png",
         "farm/2": "farm%2F2.png",
@@ -47,12 +50,8 @@ def test_names_are_paths_or_files_of_a_run_or_bare(vocabulary: Vocabulary, tmp_p
         "p/two": "own.png",
         "q/two": "own.png",
     }
-    name = str(folder)
-    assert given.notes == {
-        "odd": 1,
-        f"with a mask of {name}": 4,
-        f"in {name}, but not in the data set": 2,
-    }
+    assert given.notes == {"odd": 1, f"in {folder}, but not in the data set": 2}
+    progress.say.assert_called_once_with(f"4 images got a mask of {folder}.")
 
 
 def test_without_val_the_masked_pictures_are_val(vocabulary: Vocabulary, tmp_path: Path) -> None:
