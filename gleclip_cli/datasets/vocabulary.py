@@ -55,6 +55,11 @@ class Vocabulary:
         """Class names that resemble `word`, nearest first."""
         return near_matches(word, self.classes)
 
+    def guess(self, word: str) -> str:
+        """What an unknown class was meant to be, in words for a message."""
+        near = printable(" or ".join(self.near(word)))
+        return f"{near}?" if near else "none is near"
+
 
 def load_vocabulary(name: str) -> Vocabulary:
     """Read the class table `name` that ships with the program, or a TOML file of one's own.

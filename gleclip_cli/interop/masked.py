@@ -78,8 +78,8 @@ def class_id(vocabulary: Vocabulary, name: str, where: Path) -> int:
     """
     if name in vocabulary.class_names:
         return vocabulary.class_names.index(name)
-    near = printable(" or ".join(vocabulary.near(name)) or "none is near")
+    unknown = f"{printable(name)!r} ({vocabulary.guess(name)})"
     raise BadInput(
-        f"{printable(where)} names the unknown class {printable(name)!r} ({near}?).",
+        f"{printable(where)} names the unknown class {unknown}.",
         f"Use the class names of the table {vocabulary.name}.",
     )

@@ -178,8 +178,8 @@ def _unknown(
             cause = f"{printable(path)}: {uses} annotations have the unknown category {key}."
             yield Problem(cause, _AGAIN, structural=True, path=printable(path))
             continue
-        near = " or ".join(vocabulary.near(name)) or "none is near"
-        cause = f"{printable(path)} names the unknown class {printable(name)!r} ({near}?)."
+        unknown = f"{printable(name)!r} ({vocabulary.guess(name)})"
+        cause = f"{printable(path)} names the unknown class {unknown}."
         remedy = (
             f"Use the class names of the table {vocabulary.name}, "
             "or name a table of your own with --classes."

@@ -109,10 +109,9 @@ def _classes(tagged: Tagged, given: Vocabulary | None) -> tuple[Vocabulary, list
 def _unknown(counts: Mapping[str, int], vocabulary: Vocabulary) -> list[Problem]:
     problems = []
     for tag in sorted(set(counts) - set(vocabulary.classes)):
-        near = printable(" or ".join(vocabulary.near(tag)))
         have = "picture has" if counts[tag] == 1 else "pictures have"
-        meant = f"{near}?" if near else "none is near"
-        cause = f"{counts[tag]} {have} the unknown tag {printable(tag)!r} ({meant})."
+        unknown = f"{printable(tag)!r} ({vocabulary.guess(tag)})"
+        cause = f"{counts[tag]} {have} the unknown tag {unknown}."
         remedy = "Use the names of your list of classes, or add this one to it."
         problems.append(Problem(cause, remedy, structural=True))
     return problems

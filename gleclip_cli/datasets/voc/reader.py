@@ -84,8 +84,8 @@ def _labels_of(
         return [], [Problem(error.cause, error.remedy, image_id)]
     problems = []
     for unknown in sorted(names - set(vocabulary.classes)):
-        near = printable(" or ".join(vocabulary.near(unknown))) or "none is near"
-        cause = f"{printable(path)} names the unknown class {printable(unknown)!r} ({near}?)."
+        named = f"{printable(unknown)!r} ({vocabulary.guess(unknown)})"
+        cause = f"{printable(path)} names the unknown class {named}."
         remedy = f"Use the class names of the table {vocabulary.name}."
         problems.append(Problem(cause, remedy, image_id))
     return [i for i, name in enumerate(vocabulary.classes, 1) if name in names], problems
