@@ -172,7 +172,8 @@ def test_fault_23_24_25_bad_names_are_left_out_and_counted_when_asked(own: Path)
     prepare = ("prepare-data", "--dataset", "folder", "--data", own)
     stopped = gleclip(*prepare)
     assert stopped.exit_code == 3
-    for told in ("3 problems", "lost.jpg", "new.jpg", "line 5 and labels.csv line 7 name town/1"):
+    twice = "line 5 and labels.csv line 7 name the same picture"
+    for told in ("3 problems", "lost.jpg", "new.jpg", twice):
         assert told in stopped.stderr
     skipped = gleclip(*prepare, "--on-bad", "skip", "--json")
     assert skipped.exit_code == 4
