@@ -23,13 +23,14 @@ from gleclip_cli.artifacts.per_image import read_image_tables
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, open_stage
 from gleclip_cli.artifacts.tables import ImageRecord, load_scores, save_prepared
+from gleclip_cli.cam.texts import naming_texts
 from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, RefineConfig, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, MissingInput, OtherSettings, UsageError
 from gleclip_cli.metrics.boundary import boundary_overlap
 from gleclip_cli.metrics.overlap import iou_of
 from gleclip_cli.progress import Silent
-from gleclip_cli.seg.labeller import Labeller
+from gleclip_cli.seg.labeller import Labeller, Naming
 from gleclip_cli.seg.network import NetworkSpec, SegmentationNetwork, build_network, load_network
 from gleclip_cli.seg.predict import Views, predict_logits
 from gleclip_cli.stages.evaluate import evaluate
@@ -561,6 +562,24 @@ def test_window_and_crf_reach_the_network(run_with_network: RunDir) -> None:
     views = Views(flip=False), Views(flip=False, window=16), Views(flip=False)
     for mask, view, crf in zip(masks, views, (False, False, True), strict=True):
         assert np.array_equal(mask, Labeller(network, view, crf)(image).labels)
+
+
+def test_regions_are_named_by_the_clip_of_the_training(
+    run: RunDir, untrained: SegmentationNetwork, tiny_clip_json: str
+) -> None:
+    trained = TrainSegConfig(clip_model=tiny_clip_json, clip_weights="random")
+    with open_stage(run, "train_seg", trained, name="net", execution=CPU) as stage:
+        path = run.checkpoint("net")
+        save_checkpoint(path, untrained.weights(), {"network": asdict(SPEC), "clip_sha256": ""})
+        stage.finish(path, path.with_suffix(".json"))
+    config = EvaluateConfig(what="net", split="val", flip=False, limit=1, regions=True)
+    evaluate(run, config, execution=SKIP)
+    image = rng_of("image", "val", "Zwölf").integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    network, texts = load_network(run, "net"), naming_texts(load_vocabulary("voc"))
+    namer = Naming(texts, tiny_clip_json, "random").by(network)
+    expected = Labeller(network, Views(flip=False), namer=namer)(image).labels
+    assert np.array_equal(load_label_image(run.pred_mask("net", "val", "Zwölf")), expected)
+    assert not np.array_equal(Labeller(network, Views(flip=False))(image).labels, expected)
 
 
 def test_without_saved_predictions_the_scores_are_the_same(run_with_network: RunDir) -> None:
