@@ -33,7 +33,7 @@ from gleclip_cli.refine.affinity import (
     half_spread,
     min_max,
 )
-from gleclip_cli.refine.naming import RegionNamer
+from gleclip_cli.refine.naming import RegionNamer, named_by
 from gleclip_cli.refine.walk import walk_grid, walked
 from gleclip_cli.resources import clip_files
 
@@ -125,8 +125,7 @@ class Spreader:
         if self._source.names is None:
             return None
         run, wording = self._source.names
-        texts = remembered(run, self._source.clip)(self._clip, wording)
-        return RegionNamer(self._clip, texts, len(wording.prompts))
+        return named_by(self._clip, wording, embed=remembered(run, self._source.clip))
 
     @torch.no_grad()
     def __call__(

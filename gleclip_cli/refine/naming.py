@@ -1,6 +1,6 @@
 """CLIP tells what each region of a picture is, seen without the rest of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -68,6 +68,11 @@ class RegionNamer:
         return np.concatenate(shares)
 
 
-def named_by(clip: FrozenClip, wording: Wording) -> RegionNamer:
+def named_by(
+    clip: FrozenClip,
+    wording: Wording,
+    *,
+    embed: Callable[[FrozenClip, Wording], Tensor] = text_embeddings,
+) -> RegionNamer:
     """Return what names regions by texts that are embedded here, once."""
-    return RegionNamer(clip, text_embeddings(clip, wording), len(wording.prompts))
+    return RegionNamer(clip, embed(clip, wording), len(wording.prompts))

@@ -19,7 +19,7 @@ from gleclip_cli.model.weights import find_clip
 from gleclip_cli.parallel.device import pick_device
 from gleclip_cli.parallel.processes import Processes, joined
 from gleclip_cli.progress import SILENT, Progress, counted
-from gleclip_cli.refine.naming import RegionNamer
+from gleclip_cli.refine.naming import named_by
 from gleclip_cli.refine.steps import require_steps
 from gleclip_cli.resources import clip_files
 from gleclip_cli.seg.clip_decoder import ClipDecoder
@@ -221,8 +221,8 @@ class _Training:
         made_with = ("train_cam",) if trained else ("gen_cam", self._config.split)
         wording = wording_used(self._run, load_manifest(self._run, *made_with).data)
         clip = find_clip(*clip_files(self._config.clip_model, self._config.clip_weights))
-        texts = remembered(self._run, clip)(network.clip, wording)
-        return Relabeller(network, refine, RegionNamer(network.clip, texts, len(wording.prompts)))
+        namer = named_by(network.clip, wording, embed=remembered(self._run, clip))
+        return Relabeller(network, refine, namer)
 
     def _image_ids(self, source: Manifest) -> list[str]:
         """Images that have a mask to learn from; how many have none is told."""

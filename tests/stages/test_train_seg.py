@@ -27,6 +27,7 @@ from gleclip_cli.errors import BadInput, Diverged, MissingInput, OtherSettings, 
 from gleclip_cli.model.clip import FrozenClip, load_clip
 from gleclip_cli.model.texts import text_embeddings
 from gleclip_cli.progress import Silent
+from gleclip_cli.refine import naming
 from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.seg import refresh as refresh_module
 from gleclip_cli.seg.network import load_network
@@ -305,7 +306,7 @@ def test_refresh_names_regions_and_tells_which_steps_it_leaves_out(tmp_path, con
             named.append(class_ids)
             return super().__call__(scores, image, class_ids)
 
-    monkeypatch.setattr(module, "RegionNamer", Listening)
+    monkeypatch.setattr(naming, "RegionNamer", Listening)
     config = replace(config, refresh=1, epochs=1.0)
     manifest = train_seg(run, config, execution=CPU, progress=heard)
     assert manifest.data["refresh_leaves_out"] == ["caa"]
