@@ -1,5 +1,6 @@
 """The maps of an image, from the run or from elsewhere, become its pseudo mask and confidence."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from numpy import ndarray
 
 from gleclip_cli.artifacts.maps import Cam, load_cam, save_confidence, save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir, printable
-from gleclip_cli.artifacts.tables import load_prepared
+from gleclip_cli.artifacts.tables import PreparedData, load_prepared
 from gleclip_cli.cam.refiner import Refiner
 from gleclip_cli.config import RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
@@ -36,9 +37,9 @@ class MaskWriter:
         source: "MapSource | None",
         folder: MapFolder | None,
     ) -> None:
-        self._run, self._config, self._folder = run, config, folder
+        self._run, self._config = run, config
         self._data = load_prepared(run)
-        self._tags = self._data.labels(config.split)
+        self._read = maps_from(folder, self._data, config.split) if folder else self._own_maps
         self._vocabulary = load_vocabulary(self._data.vocabulary)
         self._refiner = Refiner(config, torch.device(device), source)
 
@@ -49,7 +50,7 @@ class MaskWriter:
             BadInput: its maps are damaged, or of another picture.
             EnvironmentFault: it does not fit into the device's memory.
         """
-        cam = self._maps(image_id)
+        cam = self._read(image_id)
         places, share = pseudo_mask(self._scores(cam, image_id))
         labels = cam.labels(places, len(self._vocabulary.class_names))
         mask_path, confidence_path = mask_files(self._run, self._config.split, image_id)
@@ -57,16 +58,8 @@ class MaskWriter:
         save_confidence(confidence_path, share)
         return not len(cam.class_ids)
 
-    def _maps(self, image_id: str) -> Cam:
-        split = self._config.split
-        if self._folder is None:
-            return load_cam(self._run.cam(split, image_id))
-        return self._folder.load(
-            image_id,
-            size=self._data.record(split, image_id).size,
-            num_classes=len(self._vocabulary.class_names),
-            tags=self._tags[image_id],
-        )
+    def _own_maps(self, image_id: str) -> Cam:
+        return load_cam(self._run.cam(self._config.split, image_id))
 
     def _scores(self, cam: Cam, image_id: str) -> Float[ndarray, "k1 H W"]:
         if not self._refiner.works_on(cam):
@@ -84,6 +77,17 @@ class MaskWriter:
                 f"The device has no memory for one image of {cam.size} pixels.",
                 "Use --device cpu.",
             ) from error
+
+
+def maps_from(folder: MapFolder, data: PreparedData, split: str) -> Callable[[str], Cam]:
+    """Return what reads the maps of an image of `split` from elsewhere; see `MapFolder.load`."""
+    tags, classes = data.labels(split), len(load_vocabulary(data.vocabulary).class_names)
+
+    def read(image_id: str) -> Cam:
+        size = data.record(split, image_id).size
+        return folder.load(image_id, size=size, num_classes=classes, tags=tags[image_id])
+
+    return read
 
 
 def mask_files(run: RunDir, split: str, image_id: str) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ from gleclip_cli.artifacts.manifest import not_kept
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
 from gleclip_cli.artifacts.tables import load_prepared
-from gleclip_cli.cam.mask_writer import MaskWriter, mask_files
+from gleclip_cli.cam.mask_writer import MaskWriter, maps_from, mask_files
 from gleclip_cli.config import Execution, RefineConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, MissingInput, UsageError
@@ -24,6 +24,8 @@ from gleclip_cli.progress import SILENT, Progress, counted
 from gleclip_cli.refine.steps import require_steps
 
 _SHOWN = 5
+_TRIED = 5
+"""Maps from elsewhere that are read before anything is replaced, until one is good."""
 
 if TYPE_CHECKING:
     from gleclip_cli.cam.spread import MapSource
@@ -43,7 +45,7 @@ def refine(
 
     Raises:
         MissingInput: the split has no maps, or a step needs a GLE-CLIP that is not there.
-        BadInput: two files of a folder of maps are named alike.
+        BadInput: two files of a folder of maps are named alike, or none of its first can be read.
         UsageError: `caa` is asked for maps that were made with it.
         EnvironmentFault: the backend of the CRF is not installed.
         OtherSettings: the folder holds masks made with other settings, or `caa` finds other
@@ -77,6 +79,7 @@ def _maps_of(
         cams = find_maps(Path(config.cams).expanduser(), config.cams_format)
         tags = load_prepared(run).labels(config.split)
         image_ids = [i for i in listed if cams.path(i) or not tags[i]]
+        _try_maps(run, config, cams, image_ids, stop=execution.on_bad == "stop")
     else:
         cams = require(run, "gen_cam", config.split, allow_partial=execution.allow_partial)
         maps = cams.fingerprints()
@@ -85,6 +88,25 @@ def _maps_of(
         remedy = "Check --cams." if config.cams else "Run `gleclip gen-cam` again."
         raise MissingInput(f"No image of {config.split} has maps.", remedy)
     return cams, image_ids
+
+
+def _try_maps(
+    run: RunDir, config: RefineConfig, cams: MapFolder, image_ids: Sequence[str], *, stop: bool
+) -> None:
+    """Refuse, before anything is replaced, maps that cannot be read as what they are said to be.
+
+    One bad file among good ones is a fault of its image, unless that is to `stop` the stage.
+    """
+    read, faults = maps_from(cams, load_prepared(run), config.split), []
+    for image_id in [i for i in image_ids if cams.path(i)][: 1 if stop else _TRIED]:
+        try:
+            read(image_id)
+        except BadInput as fault:
+            faults.append(fault)
+        else:
+            return
+    if faults:
+        raise faults[0]
 
 
 def _measure(run: RunDir, manifest: Manifest, split: str, progress: Progress) -> None:

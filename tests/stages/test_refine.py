@@ -436,6 +436,19 @@ def test_fault_64_maps_from_elsewhere_with_nan_name_their_image(run: RunDir, for
     assert "NaN" in failure["reason"]
 
 
+@pytest.mark.parametrize("way", [{}, {"on_bad": "stop"}])
+def test_maps_in_another_format_replace_nothing(
+    run_with_maps: RunDir, foreign: Path, way: dict[str, str]
+) -> None:
+    refine(run_with_maps, RefineConfig(steps=()), execution=CPU)
+    before = {path: path.read_bytes() for path in run_with_maps.root.rglob("*") if path.is_file()}
+    config = RefineConfig(steps=(), cams=str(foreign), cams_format="psa")
+    over = Execution(device="cpu", overwrite=True, **way)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="holds no maps in the format psa"):
+        refine(run_with_maps, config, execution=over)
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
 def test_caa_on_maps_from_elsewhere_needs_a_model(run: RunDir, foreign: Path) -> None:
     config = RefineConfig(steps=("caa",), cams=str(foreign), cams_format="irn")
     with pytest.raises(MissingInput, match="train_cam is missing"):
