@@ -53,11 +53,7 @@ def with_given_masks(source: Source, masks: str, *, progress: Progress = SILENT)
     path = Path(masks).expanduser()
     found, problems = _read(path, source.vocabulary)
     ids = [picture.image_id for picture in source.pictures]
-    matched, stray = _match(found, ids)
-    if not matched:
-        first = f", but for example {printable(next(iter(found)))}" if found else ""
-        cause = f"{printable(path)} holds no mask of a picture of {printable(source.root)}{first}."
-        raise BadInput(cause, "Masks are known by the path or by the name of their picture.")
+    matched, stray = _matched(path, found, ids, printable(source.root))
     digest = cache(sha256_of)
     given = {image_id: _mask(image_id, found[name], digest) for image_id, name in matched.items()}
     splits = dict(source.splits)
@@ -88,6 +84,17 @@ def with_given_masks(source: Source, masks: str, *, progress: Progress = SILENT)
     )
 
 
+def require_masks(masks: str, image_ids: Iterable[str], vocabulary: Vocabulary) -> None:
+    """Refuse what `with_given_masks` would refuse, before the pictures of `image_ids` are drawn.
+
+    Raises:
+        BadInput: as `with_given_masks`.
+    """
+    if masks:
+        path = Path(masks).expanduser()
+        _matched(path, _read(path, vocabulary)[0], image_ids, "the data set")
+
+
 def _read(path: Path, vocabulary: Vocabulary) -> tuple[Mapping[str, Stored | Path], list[Problem]]:
     if path.is_dir():
         if found := read_labelme(path, vocabulary):
@@ -105,6 +112,18 @@ def _read(path: Path, vocabulary: Vocabulary) -> tuple[Mapping[str, Stored | Pat
     if start.startswith(b"{"):
         return read_coco(path, vocabulary)
     raise BadInput(f"{printable(path)} is in no form that is read.", _FORMS)
+
+
+def _matched(
+    path: Path, found: Mapping[str, Stored | Path], image_ids: Iterable[str], pictures_of: str
+) -> tuple[dict[str, str], int]:
+    """As `_match`; names that belong to no image at all are refused."""
+    matched, stray = _match(found, image_ids)
+    if not matched:
+        first = f", but for example {printable(next(iter(found)))}" if found else ""
+        cause = f"{printable(path)} holds no mask of a picture of {pictures_of}{first}."
+        raise BadInput(cause, "Masks are known by the path or by the name of their picture.")
+    return matched, stray
 
 
 def _match(names: Iterable[str], image_ids: Iterable[str]) -> tuple[dict[str, str], int]:

@@ -21,7 +21,7 @@ from gleclip_cli.datasets.voc.reader import read_voc
 from gleclip_cli.datasets.voc.writer import write_image, write_list
 from gleclip_cli.datasets.vocabulary import Vocabulary, load_vocabulary
 from gleclip_cli.errors import BadInput, UsageError
-from gleclip_cli.interop.given import read_with_masks, with_given_masks
+from gleclip_cli.interop.given import read_with_masks, require_masks, with_given_masks
 from gleclip_cli.progress import SILENT, Progress, counted
 
 STOP_ON_BAD = Execution(on_bad="stop")
@@ -29,6 +29,8 @@ STOP_ON_BAD = Execution(on_bad="stop")
 
 _TOLD = 30
 """Classes whose images are counted aloud."""
+_MANY = 1000
+"""So many pictures are not opened again only because the call failed."""
 
 
 def prepare_data(
@@ -71,13 +73,15 @@ def _prepare_files(
         progress=progress,
     ) as stage:
         index = _verified(run, source, execution, progress)
-        _settle(stage, source, index, skip=execution.on_bad == "skip")
+        if _stops(index, execution):
+            raise as_error(index.problems, source.root)
+        _settle(stage, index)
         progress.say(_told_classes(source))
         return _finish(run, stage, config.dataset, source, index)
 
 
 def _verified(run: RunDir, source: Source, execution: Execution, progress: Progress) -> DataIndex:
-    """Open what changed since the last time; a dry run leaves nothing behind."""
+    """Open what changed since the last time; a dry run, and a quick failure, leave nothing."""
     if execution.dry_run:
         return verify(source, workers=execution.workers, progress=progress)
     notebook = Verified(run.verified())
@@ -88,8 +92,15 @@ def _verified(run: RunDir, source: Source, execution: Execution, progress: Progr
         workers=execution.workers,
         progress=progress,
     )
-    notebook.save()
+    if len(source.pictures) >= _MANY or not _stops(index, execution):
+        notebook.save()
     return index
+
+
+def _stops(index: DataIndex, execution: Execution) -> bool:
+    """Whether the faults found are more than images that may be left out."""
+    structural = any(problem.structural for problem in index.problems)
+    return bool(index.problems) and (structural or execution.on_bad != "skip")
 
 
 def _prepare_scenes(
@@ -102,6 +113,7 @@ def _prepare_scenes(
         for number in range(min(size, config.limit or size))
     }
     vocabulary = load_vocabulary(config.dataset)
+    require_masks(config.masks, scenes, vocabulary)
     with open_stage(
         run,
         "prepare_data",
@@ -145,11 +157,8 @@ def _draw(
     )
 
 
-def _settle(stage: Stage, source: Source, index: DataIndex, *, skip: bool) -> None:
-    """Stop on faults, or record the images left out because of them; record the good ones."""
-    structural = any(problem.structural for problem in index.problems)
-    if index.problems and (structural or not skip):
-        raise as_error(index.problems, source.root)
+def _settle(stage: Stage, index: DataIndex) -> None:
+    """Record the good images, and those left out because of faults."""
     faults: dict[str, list[Problem]] = defaultdict(list)
     for problem in index.problems:
         faults[problem.image_id].append(problem)

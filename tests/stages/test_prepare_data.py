@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -123,8 +124,31 @@ def test_stop_tells_every_fault_and_writes_no_lists(tiny_voc: Path, run: RunDir)
     assert "a.jpg" in str(caught.value)
     assert "d.xml is missing" in str(caught.value)
     assert "--on-bad skip" in str(caught.value)
-    with pytest.raises(MissingInput):
-        load_prepared(run)
+    assert not run.root.exists()
+
+
+def test_a_failure_keeps_what_takes_long(
+    tiny_voc: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gleclip_cli.stages.prepare_data._MANY", 4)
+    (tiny_voc / "JPEGImages" / "a.jpg").write_bytes(b"")
+    with pytest.raises(BadInput):
+        prepare_data(run, voc(tiny_voc))
+    assert list(json.loads(run.verified().read_text())["pictures"]) == ["b", "c", "d"]
+    assert not run.output("prepare_data").exists()
+
+
+def test_masks_that_fit_no_scene_replace_nothing(run: RunDir, tmp_path: Path) -> None:
+    few = PrepareDataConfig(train_images=1, val_images=1)
+    prepare_data(run, few)
+    before = contents(run.root)
+    folder = tmp_path / "given"
+    folder.mkdir()
+    Image.new("L", (2, 2)).save(folder / "stranger.png")
+    given = replace(few, masks=str(folder))
+    with pytest.raises(BadInput, match="no mask of a picture of the data set, but for example str"):
+        prepare_data(run, given, execution=Execution(overwrite=True))
+    assert contents(run.root) == before
 
 
 def test_skip_leaves_bad_images_out_lists_and_counts_them(tiny_voc: Path, run: RunDir) -> None:
