@@ -58,6 +58,8 @@ def show_scores(report: Report, scores: "Scores", *, details: bool = False) -> N
     columns = ["class", "IoU", *(["95 %"] if details else []), *more]
     report.table("IoU in percent", columns, rows)
     report.tell(_summary(scores, ends, details=details))
+    if why := extra.get("no_interval"):
+        report.tell(f"No interval: {why}.")
     skipped = [f"{extra[key]} {words}" for key, words in _SKIPPED.items() if extra.get(key)]
     if skipped:
         report.tell(f"Not scored: {', '.join(skipped)}.")
@@ -101,7 +103,8 @@ def show_comparison(report: Report, found: "Comparison") -> None:
         f"A: {found.names[0]}, B: {found.names[1]}"
     )
     report.table(title, ["class", "A", "B", "B - A", "95 % interval", "sure"], rows)
-    report.tell(_verdict(miou))
+    why = report.document["no_interval"]
+    report.tell(f"Whether that is a difference is not told: {why}." if why else _verdict(miou))
 
 
 def _verdict(miou: "Interval") -> str:
@@ -130,8 +133,10 @@ def show_published(report: Report, beside: "Beside") -> None:
 
 
 def _difference(interval: "Interval") -> list[str]:
-    if interval.low != interval.low:  # NaN: in no truth and no prediction of one
+    if interval.value != interval.value:  # NaN: in no truth and no prediction of one
         return ["", "", ""]
+    if interval.low != interval.low:  # too few images
+        return [f"{100 * interval.value:+.1f}", "", ""]
     sure = not interval.low <= 0 <= interval.high
     ends = " to ".join(f"{100 * end:+.1f}" for end in (interval.low, interval.high))
     return [f"{100 * interval.value:+.1f}", ends, "yes" if sure else ""]

@@ -6,7 +6,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, percentile
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -18,6 +18,9 @@ from gleclip_cli.metrics.overlap import iou_of, mean_iou
 _AT_ONCE = 256
 """Images in memory; decides, with the seed, what is drawn."""
 RESAMPLES = 2000
+LEAST_IMAGES = 20
+TOO_FEW = f"fewer than {LEAST_IMAGES} images"
+"""Why there is no interval: of so few it is too narrow, and may lie beside its value."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,14 @@ class Intervals:
 
     miou: Interval
     iou: tuple[Interval, ...]
+
+    def of_enough(self, images: int) -> "Intervals":
+        """Without any bounds (NaN) if there are too few images for them to mean something."""
+        if images >= LEAST_IMAGES:
+            return self
+        nowhere = float("nan")
+        miou, *iou = (replace(one, low=nowhere, high=nowhere) for one in (self.miou, *self.iou))
+        return Intervals(miou, tuple(iou))
 
 
 def bootstrap(

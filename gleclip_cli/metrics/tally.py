@@ -11,7 +11,7 @@ from gleclip_cli.artifacts.labels import Labels
 from gleclip_cli.artifacts.per_image import ImageCounts
 from gleclip_cli.artifacts.tables import Scores
 from gleclip_cli.errors import BadInput
-from gleclip_cli.metrics.bootstrap import Interval, Intervals
+from gleclip_cli.metrics.bootstrap import TOO_FEW, Interval, Intervals
 from gleclip_cli.metrics.boundary import boundary_overlap
 from gleclip_cli.metrics.confusion import (
     Counts,
@@ -142,12 +142,13 @@ def _contours(class_names: tuple[str, ...], iou: NDArray[np.float64]) -> dict[st
 
 
 def _bounds(class_names: tuple[str, ...], intervals: Intervals) -> dict[str, Any]:
-    """Return 95 % intervals, [low, high]."""
+    """Return 95 % intervals, [low, high], or why there is none."""
     return {
         "miou_interval": _ends(intervals.miou),
         "per_class_interval": dict(
             zip(class_names, map(_ends, intervals.iou), strict=True),
         ),
+        "no_interval": TOO_FEW if np.isnan(intervals.miou.low) else None,
     }
 
 

@@ -144,6 +144,7 @@ class _Evaluation:
         images = read_image_tables(stage.folder, self.num_classes)
         overlaps = (image.overlap for image in images)
         intervals = bootstrap(overlaps, tally.images, resamples=_RESAMPLES)
+        intervals = intervals.of_enough(tally.images)
         scores = tally.scores(self.vocabulary.class_names, intervals)
         scores = replace(scores, extra={**subject.facts(), **chosen, **counts, **scores.extra})
         for warning in mix_ups(tally.confusion, ignored_pixels=tally.ignored_pixels):

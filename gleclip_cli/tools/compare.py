@@ -14,12 +14,21 @@ from gleclip_cli.artifacts.per_image import ImageCounts, read_image_tables
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.artifacts.tables import Scores, load_scores
 from gleclip_cli.errors import BadInput, MissingInput
-from gleclip_cli.metrics.bootstrap import RESAMPLES, Interval, Intervals, paired_bootstrap_of
+from gleclip_cli.metrics.bootstrap import (
+    RESAMPLES,
+    TOO_FEW,
+    Interval,
+    Intervals,
+    paired_bootstrap_of,
+)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two evaluations, A and B, of `images` images; `difference`: B - A, in [-1, 1]."""
+    """Two evaluations, A and B, of `images` images; `difference`: B - A, in [-1, 1].
+
+    Its bounds are NaN if the images are too few.
+    """
 
     names: tuple[str, str]
     first: Scores
@@ -45,7 +54,8 @@ class Comparison:
             "confidence": 0.95,
             "miou": [self.first.miou, self.second.miou],
             "difference": _figures(miou),
-            "contains_0": bool(miou.low <= 0 <= miou.high),
+            "contains_0": None if np.isnan(miou.low) else bool(miou.low <= 0 <= miou.high),
+            "no_interval": TOO_FEW if np.isnan(miou.low) else None,
             "per_class_iou": {name: [a, b] for name, a, b, _ in self.by_class()},
             "per_class_difference": {name: _figures(own) for name, _, _, own in self.by_class()},
         }
@@ -75,7 +85,7 @@ def compare(first: Path, second: Path, *, what: str, split: str) -> Comparison:
         *scores,
         class_names=names[0],
         images=images,
-        difference=paired_bootstrap_of(pairs, images),
+        difference=paired_bootstrap_of(pairs, images).of_enough(images),
     )
 
 

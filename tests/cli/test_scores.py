@@ -9,7 +9,7 @@ from gleclip_cli.artifacts.tables import Scores
 from gleclip_cli.cli.console import Report
 from gleclip_cli.cli.main import app
 from gleclip_cli.cli.scores import show_comparison, show_published, show_scores
-from gleclip_cli.metrics.bootstrap import Interval, Intervals
+from gleclip_cli.metrics.bootstrap import TOO_FEW, Interval, Intervals
 from gleclip_cli.tools.compare import Comparison
 from gleclip_cli.tools.published import Beside, Result
 
@@ -91,6 +91,22 @@ def test_a_comparison_says_what_it_shows(
     assert "│ cat │ 25.0 │ 25.0 │ +0.0 │ -10.0 to +10.0 │ │" in lines
     assert lines[-1].startswith(verdict)
     assert report.document["per_class_difference"]["dog"]["low"] is None
+
+
+def test_of_few_images_it_is_said_why_there_is_no_interval(
+    report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extra = {**EXTRA, "miou_interval": [None, None], "no_interval": TOO_FEW}
+    show_scores(report, Scores(0.5, SCORES.per_class_iou, 3, extra))
+    lines = shown(capsys)
+    assert lines[-3].startswith("without background 30.0")
+    assert lines[-2] == "No interval: fewer than 20 images."
+    alone = Interval(0.02, float("nan"), float("nan"))
+    found = Comparison(("a", "b"), SCORES, SCORES, tuple(NAMES), 3, Intervals(alone, (alone,) * 3))
+    show_comparison(report, found)
+    lines = shown(capsys)
+    assert "│ cat │ 25.0 │ 25.0 │ +2.0 │ │ │" in lines
+    assert lines[-1] == "Whether that is a difference is not told: fewer than 20 images."
 
 
 def test_published_results_stand_beside_ones_own(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gleclip_cli.metrics import bootstrap as module
-from gleclip_cli.metrics.bootstrap import Interval, bootstrap, paired_bootstrap
+from gleclip_cli.metrics.bootstrap import Interval, Intervals, bootstrap, paired_bootstrap
 from gleclip_cli.metrics.confusion import summarise
 from gleclip_cli.metrics.overlap import overlap_of
 
@@ -130,6 +130,14 @@ def test_a_class_that_is_nowhere_has_no_difference_and_no_part_in_the_mean() -> 
     found = paired_bootstrap(first, second, resamples=20)
     assert found.miou == Interval(0.5, 0.5, 0.5)
     assert np.isnan([found.iou[1].value, found.iou[1].low, found.iou[1].high]).all()
+
+
+def test_of_too_few_images_only_the_value_is_told() -> None:
+    found = Intervals(Interval(0.5, 0.4, 0.6), (Interval(0.2, 0.1, 0.3),))
+    assert found.of_enough(20) == found
+    few = found.of_enough(19)
+    assert (few.miou.value, few.iou[0].value) == (0.5, 0.2)
+    assert np.isnan([*bounds(few.miou), *bounds(few.iou[0])]).all()
 
 
 def test_what_cannot_be_paired_is_an_error() -> None:

@@ -27,6 +27,7 @@ from gleclip_cli.cam.texts import naming_texts
 from gleclip_cli.config import EvaluateConfig, Execution, GenCamConfig, RefineConfig, TrainSegConfig
 from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import BadInput, MissingInput, OtherSettings, UsageError
+from gleclip_cli.metrics.bootstrap import TOO_FEW
 from gleclip_cli.metrics.boundary import boundary_overlap
 from gleclip_cli.metrics.overlap import iou_of
 from gleclip_cli.progress import Silent
@@ -197,7 +198,17 @@ def test_the_files_agree_with_each_other(run: RunDir) -> None:
     np.testing.assert_array_equal(counts[:, 3:], bands)
     extra = load_scores(folder).extra
     assert extra["boundary_miou"] == pytest.approx(np.nanmean(iou_of(bands)))
-    assert extra["miou_interval"][0] <= load_scores(folder).miou <= extra["miou_interval"][1]
+    assert (extra["miou_interval"], extra["no_interval"]) == ([None, None], TOO_FEW)
+    assert set(map(tuple, extra["per_class_interval"].values())) == {(None, None)}
+
+
+def test_an_interval_is_told_of_enough_images(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gleclip_cli.metrics.bootstrap.LEAST_IMAGES", len(masked()))
+    evaluate(run, EvaluateConfig(what="pseudo", split="train"), execution=CPU)
+    scores = scores_of(run, "pseudo", "train")
+    low, high = scores.extra["miou_interval"]
+    assert low <= scores.miou <= high
+    assert scores.extra["no_interval"] is None
 
 
 def test_maps_of_train_are_swept_there_and_the_best_threshold_counts(run: RunDir) -> None:

@@ -12,7 +12,7 @@ from gleclip_cli.artifacts.stage import open_stage
 from gleclip_cli.artifacts.tables import Scores, save_scores
 from gleclip_cli.config import Execution
 from gleclip_cli.errors import BadInput, MissingInput
-from gleclip_cli.metrics.bootstrap import paired_bootstrap
+from gleclip_cli.metrics.bootstrap import TOO_FEW, paired_bootstrap
 from gleclip_cli.metrics.overlap import iou_of, mean_iou
 from gleclip_cli.tools import compare as module
 from gleclip_cli.tools.compare import compare
@@ -99,6 +99,13 @@ def test_what_is_on_disk_equals_the_bootstrap_of_arrays(make: Make) -> None:
         np.stack([c[..., 2], c[..., 0] + c[..., 1] - c[..., 2]], axis=-1) for c in (first, second)
     )
     assert found.difference == paired_bootstrap(*overlaps)
+
+
+def test_of_few_images_no_interval_is_told(make: Make) -> None:
+    runs = make("a", counts_of(0, 19, 0.6)), make("b", counts_of(1, 19, 0.8))
+    found = compare(*runs, what="seg", split="val").as_json()
+    assert found["difference"] == {"value": pytest.approx(0.2, abs=0.1), "low": None, "high": None}
+    assert (found["contains_0"], found["no_interval"]) == (None, TOO_FEW)
 
 
 def test_the_folder_of_an_evaluation_may_be_named(make: Make) -> None:

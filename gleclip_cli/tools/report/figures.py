@@ -86,6 +86,8 @@ def _notes(evaluation: Evaluation) -> str:
     ):
         if count := evaluation.fact(name):
             notes.append(f"{count} {told}")
+    if why := evaluation.fact("no_interval"):
+        notes.append(f"no interval: {why}")
     return "; ".join(notes)
 
 
