@@ -2,6 +2,9 @@
 
 from gleclip_cli.errors import UsageError
 
+_LEAST_CROP = 32
+"""Pixels: what an encoder shrinks to one cell, and the side of the largest patches of CLIP."""
+
 
 def require(condition: bool, cause: str, remedy: str = "") -> None:
     if not condition:
@@ -18,6 +21,10 @@ def fraction(name: str, value: float) -> None:
 
 def positive_limit(limit: int | None) -> None:
     require(limit is None or limit > 0, f"--limit is {limit}.", "Use 1 or more.")
+
+
+def crop_side(crop: int) -> None:
+    require(crop >= _LEAST_CROP, f"--crop is {crop}.", f"Use {_LEAST_CROP} pixels or more.")
 
 
 def views(scales: tuple[float, ...], window: int | None, stride: int | None) -> None:

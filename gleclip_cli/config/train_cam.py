@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from gleclip_cli.config.checks import choice, fraction, positive_limit, require
+from gleclip_cli.config.checks import choice, crop_side, fraction, positive_limit, require
 from gleclip_cli.config.words import CALIBRATIONS, PIXEL_STEPS, TEXTS
 
 BCA = ("both", "t2p", "p2t", "off")
@@ -75,10 +75,11 @@ class TrainCamConfig:
             f"--teacher-steps is {','.join(self.teacher_steps)}.",
             "Put walk first, once: it works on maps, the others on pixels.",
         )
-        for name in ("gd_levels", "bca_layers", "rounds", "epochs", "batch_size", "crop"):
+        for name in ("gd_levels", "bca_layers", "rounds", "epochs", "batch_size"):
             option = f"--{name.replace('_', '-')}"
             value = getattr(self, name)
             require(value > 0, f"{option} is {value}.", "Use a positive number.")
+        crop_side(self.crop)
         losses = [getattr(self, f.name) for f in fields(self) if f.name.startswith("loss_")]
         require(
             min(losses) >= 0 and max(losses) > 0,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gleclip_cli.config.checks import choice, fraction, positive_limit, require
+from gleclip_cli.config.checks import choice, crop_side, fraction, positive_limit, require
 from gleclip_cli.config.words import EVALUATE_WHAT
 
 ARCHITECTURES = ("clip-decoder", "deeplabv2", "deeplabv2-small", "smp:<decoder>:<encoder>")
@@ -68,9 +68,10 @@ class TrainSegConfig:
         choice("--schedule", self.schedule, ("poly", "cosine"))
         choice("--precision", self.precision, ("fp32", "bf16", "fp16"))
         require(self.epochs > 0, f"--epochs is {self.epochs}.", "Use a positive number.")
-        for name in ("batch_size", "accumulate", "crop"):
+        for name in ("batch_size", "accumulate"):
             value = getattr(self, name)
             require(value > 0, f"--{name.replace('_', '-')} is {value}.", "Use 1 or more.")
+        crop_side(self.crop)
         require(self.clip_norm >= 0, f"--clip-norm is {self.clip_norm}.", "Use 0 or more.")
         for name in ("warmup", "confidence_threshold", "ema", "jitter", "correction"):
             fraction(f"--{name.replace('_', '-')}", getattr(self, name))

@@ -16,6 +16,7 @@ STARTED = {"pretrained": "imagenet", "arch": "smp:unet:resnet18"}
         ({"schedule": "step"}, "--schedule is 'step'"),
         ({"precision": "int8"}, "--precision is 'int8'"),
         ({"accumulate": 0}, "--accumulate is 0"),
+        ({"crop": 31}, "--crop is 31.\nUse 32 pixels"),
         ({"batch_size": 0}, "--batch-size is 0"),
         ({"clip_norm": -1.0}, "--clip-norm is -1.0"),
         ({"ema": 1.5}, "--ema is 1.5"),

@@ -107,7 +107,7 @@ def any_config(request: pytest.FixtureRequest, config: GenCamConfig) -> GenCamCo
 def train(run: RunDir, config: GenCamConfig, **changes: Any) -> Manifest:
     """A model of a single step."""
     shared = {name: getattr(config, name) for name in ("clip_model", "clip_weights", "texts")}
-    settings = {**shared, "rounds": 1, "epochs": 0.5, "crop": 16, "batch_size": 2, **changes}
+    settings = {**shared, "rounds": 1, "epochs": 0.5, "crop": 32, "batch_size": 2, **changes}
     return train_cam(run, TrainCamConfig(**settings), execution=CPU)
 
 

@@ -346,6 +346,8 @@ def test_what_cannot_be_had_is_said_before_any_work(
         train_cam(RunDir(tmp_path / "empty"), config, execution=CPU)
     with pytest.raises(UsageError, match="--shard"):
         train_cam(run, config, execution=replace(CPU, shard=(0, 2)))
+    with pytest.raises(UsageError, match="--crop is 1"):
+        replace(config, crop=1)
     with pytest.raises(UsageError, match="no split"):
         train_cam(run, replace(config, split="trian"), execution=CPU)
     with pytest.raises(MissingInput, match="No image of train has a class"):
