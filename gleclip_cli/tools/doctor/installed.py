@@ -14,7 +14,14 @@ if TYPE_CHECKING:  # the doctor works without it
     from packaging.requirements import Requirement
 
 _OLDEST_PYTHON = (3, 11)
-_DEVELOPERS = "dev"
+_FOR = {
+    "crf": "--crf-backend pydensecrf",
+    "smp": "--arch smp:<decoder>:<encoder>",
+    "onnx": "export --format onnx",
+    "tensorboard": "--log-to tensorboard",
+    "dev": "work on gleclip itself",
+}
+"""What every extra is for."""
 _OPENCV = (
     "opencv-python",
     "opencv-python-headless",
@@ -69,28 +76,41 @@ def _requirements() -> Iterator[Finding]:
         yield Finding("requirements", NOTE, f"not readable: {error}")
         return
     base = [one for one in asked if _holds(one, "")]
+    faults = _lacking(base)
+    found = faults or f"all {len(base)} packages"
+    state, remedy = (FAULT, "pip install . in gleclip's folder again.") if faults else (OK, "")
+    yield Finding("requirements", state, found, remedy)
+    recorded = metadata.metadata("gleclip").get_all("Provides-Extra") or ()
+    for extra in _FOR:
+        own = [one for one in asked if _holds(one, extra) and not _holds(one, "")]
+        yield _extra(extra, own, recorded=extra in recorded)
+
+
+def _lacking(asked: Sequence["Requirement"]) -> str:
+    """Tell what is missing or of another version; empty if nothing is."""
     faults = []
-    for one in base:
+    for one in asked:
         version = _version(one.name)
         if version is None:
             faults.append(f"{one.name} is missing")
         elif not one.specifier.contains(version, prereleases=True):
             faults.append(f"{one.name} is {version}, not {one.specifier}")
-    found = "; ".join(faults) or f"all {len(base)} packages"
-    state, remedy = (FAULT, "pip install . in gleclip's folder again.") if faults else (OK, "")
-    yield Finding("requirements", state, found, remedy)
-    yield Finding("extras", OK, _extras(asked))
+    return "; ".join(faults)
 
 
-def _extras(asked: Sequence["Requirement"]) -> str:
-    """Tell which extras are complete here; those of developers do not count."""
-    told = []
-    for extra in metadata.metadata("gleclip").get_all("Provides-Extra") or ():
-        own = [one for one in asked if _holds(one, extra) and not _holds(one, "")]
-        missing = [one.name for one in own if _version(one.name) is None]
-        if extra != _DEVELOPERS:
-            told.append(f"{extra}: {'without ' + ', '.join(missing) if missing else 'here'}")
-    return "; ".join(told) or "none"
+def _extra(name: str, asked: Sequence["Requirement"], *, recorded: bool) -> Finding:
+    """Tell whether an extra is complete; one that is not is no fault, and its use is told.
+
+    `recorded`: whether the records know it, which an installation in place may have outgrown.
+    """
+    title = f"extra {name}"
+    if recorded and not asked:
+        return Finding(title, NOTE, "has no package for this Python", "Use an older Python for it.")
+    lacking = _lacking(asked) if recorded else "not known: the records are older than gleclip"
+    if not lacking:
+        return Finding(title, OK, "installed")
+    remedy = f"pip install '.[{name}]' in gleclip's folder, for {_FOR[name]}."
+    return Finding(title, NOTE, lacking, remedy)
 
 
 def _holds(requirement: "Requirement", extra: str) -> bool:

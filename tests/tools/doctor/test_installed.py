@@ -1,6 +1,8 @@
 """Records of an installer, as they may be, and what the doctor says of them."""
 
+import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,12 @@ GOOD = {
     "numpy": "2.1",
 }
 ASKED = {
-    "gleclip": ["numpy>=2.0", "torch>=2.6", "nothing>=1; extra == 'crf'", "ruff; extra == 'dev'"],
+    "gleclip": [
+        "numpy>=2.0",
+        "torch>=2.6",
+        "net>=1; extra == 'smp'",
+        "old; python_version < '3' and extra == 'crf'",
+    ],
     "torchvision": ["numpy", "torch==2.6.0"],
 }
 
@@ -37,7 +44,7 @@ class Records(dict[str, str]):
         return self
 
     def get_all(self, name: str) -> list[str]:
-        return ["crf", "dev"]
+        return ["crf", "smp"]
 
 
 def found(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> dict[str, Finding]:
@@ -48,10 +55,31 @@ def found(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> dict[str, F
 
 
 def test_a_good_installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    findings = found(monkeypatch)
-    assert {finding.state for finding in findings.values()} == {"ok"}
+    findings = found(monkeypatch, net="1.2")
+    states = {name: finding.state for name, finding in findings.items()}
+    assert {state for name, state in states.items() if "extra" not in name} == {"ok"}
     assert findings["requirements"].found == "all 2 packages"
-    assert findings["extras"].found == "crf: without nothing"
+    assert findings["extra smp"].found == "installed"
+    assert findings["extra crf"].found == "has no package for this Python"
+    assert findings["extra onnx"].found == "not known: the records are older than gleclip"
+
+
+@pytest.mark.parametrize(
+    ("net", "told"), [(None, "net is missing"), ("0.9", "net is 0.9, not >=1")]
+)
+def test_an_extra_that_is_not_there_is_a_note_with_the_words_for_pip(
+    monkeypatch: pytest.MonkeyPatch, net: str | None, told: str
+) -> None:
+    extra = found(monkeypatch, net=net)["extra smp"]
+    assert (extra.state, extra.found) == ("note", told)
+    assert extra.remedy == (
+        "pip install '.[smp]' in gleclip's folder, for --arch smp:<decoder>:<encoder>."
+    )
+
+
+def test_the_use_of_every_extra_is_known() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert list(installed._FOR) == list(project["optional-dependencies"])
 
 
 @pytest.mark.parametrize(
