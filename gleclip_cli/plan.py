@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gleclip_cli import pipeline
+from gleclip_cli.artifacts.checkpoint import weights_file
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.tables import load_prepared
 from gleclip_cli.config import EvaluateConfig, Execution, PrepareDataConfig, TrainSegConfig
@@ -160,7 +161,7 @@ def _with_weights_at_hand(configs: Mapping[str, Any], progress: Progress) -> dic
     if at_hand != configs:
         progress.say("The weights of CLIP are not on this machine: random ones serve the probe.")
     network = at_hand["train-seg"]
-    if not Path(network.pretrained).expanduser().is_file():
+    if weights_file(network.pretrained) is None:
         at_hand["train-seg"] = replace(network, pretrained="none", freeze_norms=False)
     return at_hand
 

@@ -47,6 +47,12 @@ def checkpoint_files(path: Path) -> tuple[Path, Path]:
     return path, path.with_name(_HUB_META) if hub else path.with_suffix(".json")
 
 
+def weights_file(name: str) -> Path | None:
+    """Return the file `name`, or that of the checkpoint in the folder `name`, if there is one."""
+    path = checkpoint_files(Path(name).expanduser())[0]
+    return path if path.is_file() else None
+
+
 def network_elsewhere(folder: Path, class_names: Sequence[str]) -> Manifest:
     """Return a network in a folder made for a hub as if a stage had just made it.
 

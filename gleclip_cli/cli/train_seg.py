@@ -37,9 +37,9 @@ def train_seg(
     pretrained: Annotated[
         str,
         typer.Option(
-            metavar="none|imagenet|FILE",
+            metavar="none|imagenet|FILE|FOLDER",
             help="Weights of the body: fetched, or a file of torchvision, timm or smp; for "
-            "deeplabv2 also of deeplab-pytorch (COCO).",
+            "deeplabv2 also of deeplab-pytorch (COCO); or the folder of a trained network.",
         ),
     ] = DEFAULTS.pretrained,
     freeze_norms: Annotated[

@@ -122,7 +122,7 @@ def _use(card: Card) -> str:
             "Files of it are looked for in FOLDER/clip.\n"
         )
     else:
-        start = "--pretrained FOLDER/model.safetensors"
+        start = "--pretrained FOLDER"
         lines.append(f"gleclip train-seg {start} --arch {network['arch']}")
     commands = "\n".join(lines)
     return f"## Use\n\n```sh\n{commands}\n```\n{needs}"

@@ -1,5 +1,7 @@
 """The weights that a body starts from: a file, or a name that torchvision, smp or timm knows.
 
+A network that gleclip trained tells beside its file how it was built, and so it is built again.
+
 Files name the same tensors in several ways: below the name of a part, with stages numbered by
 dots or by underscores. Tensors are matched by name without regard to these; all that the body
 needs has to be there, in its shape. What it does not need, such as a classifier of other classes,
@@ -7,7 +9,7 @@ is told.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision import models
 
+from gleclip_cli.artifacts.checkpoint import checkpoint_files, load_checkpoint, weights_file
+from gleclip_cli.artifacts.json_files import read_json
 from gleclip_cli.artifacts.run_dir import printable
 from gleclip_cli.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
-from gleclip_cli.errors import EnvironmentFault, UsageError
+from gleclip_cli.errors import BadInput, EnvironmentFault, UsageError
 from gleclip_cli.model.weights import fit_weights, read_weights
 from gleclip_cli.seg.caffe_layout import as_torchvision, is_caffe
 from gleclip_cli.seg.smp_names import PREFIX, colours_of, hub_encoder, hub_names
@@ -36,27 +40,35 @@ _REMEDY = "Use weights of this architecture, or --pretrained none."
 
 @dataclass(frozen=True)
 class Initial:
-    """Tensors under the names of their origin; `mean` and `std` of RGB in [0, 1]."""
+    """Tensors under the names of their origin; `mean` and `std` of RGB in [0, 1].
+
+    `group_norm`: they belong to a DeepLab that was trained from nothing.
+    """
 
     origin: str
     tensors: Mapping[str, Tensor]
     caffe: bool = False
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    group_norm: bool = False
 
 
 def find_initial(arch: str, pretrained: str) -> Initial | None:
     """Return the weights called `pretrained` for an architecture; None for `none`.
 
     Raises:
-        UsageError: neither a file nor a name that is known for this architecture.
+        UsageError: neither a file, nor the folder of a network that gleclip trained, nor a name
+            that is known for this architecture.
         BadInput: a file that cannot be read.
         EnvironmentFault: the weights cannot be fetched.
     """
     if pretrained == NONE:
         return None
     path, smp = Path(pretrained).expanduser(), arch.startswith(PREFIX)
-    if path.is_file():
+    if (file := weights_file(pretrained)) is not None:
+        path = file
+        if (own := _of_gleclip(arch, path)) is not None:
+            return own
         tensors = read_weights(path)
         if arch == "deeplabv2" and is_caffe(tensors):
             return Initial(printable(path), as_torchvision(tensors), caffe=True)
@@ -68,7 +80,7 @@ def find_initial(arch: str, pretrained: str) -> Initial | None:
     if pretrained not in known:
         raise UsageError(
             f"--pretrained {pretrained!r} is neither a file nor known for {arch}.",
-            f"Name a file, or one of: {', '.join(('none', *known))}.",
+            f"Name a file, the folder of a network, or one of: {', '.join(('none', *known))}.",
         )
     with _fetching(pretrained, arch):
         if smp:
@@ -76,6 +88,23 @@ def find_initial(arch: str, pretrained: str) -> Initial | None:
             return Initial(pretrained, tensors, mean=mean, std=std)
         entry = _TORCHVISION[arch][_IMAGENET.get(pretrained, pretrained)]
         return Initial(pretrained, entry.get_state_dict(check_hash=True))
+
+
+def _of_gleclip(arch: str, path: Path) -> Initial | None:
+    """Return the network of a checkpoint of ours, which the JSON beside it tells about."""
+    told: object = None
+    with suppress(BadInput):  # there is no JSON
+        told = read_json(checkpoint_files(path)[1]).get("network")
+    if not (isinstance(told, dict) and "num_classes" in told):
+        return None
+    return Initial(
+        printable(path),
+        load_checkpoint(path)[0],
+        caffe=arch == "deeplabv2" and bool(told.get("caffe")),
+        mean=tuple(told.get("mean", IMAGENET_MEAN)),
+        std=tuple(told.get("std", IMAGENET_STD)),
+        group_norm=arch in _TORCHVISION and not told.get("pretrained"),
+    )
 
 
 def fill(body: nn.Module, head: nn.Module | None, initial: Initial) -> tuple[str, ...]:

@@ -32,8 +32,9 @@ class NetworkSpec:
     """All that is needed to build a network again before its weights are loaded.
 
     `clip_model`, `clip_weights`: as on the command line, for clip-decoder. `pretrained`: whether
-    the body started from weights, which decides a DeepLab's kind of normalisation; `caffe`: they
-    were of that layout. `mean`, `std`: of the colours that the body knows, RGB in [0, 1].
+    the body started from weights of elsewhere, which decides a DeepLab's kind of normalisation;
+    `caffe`: they were of that layout. `mean`, `std`: of the colours that the body knows, RGB in
+    [0, 1].
     """
 
     arch: str
@@ -78,7 +79,11 @@ def start_network(spec: NetworkSpec, pretrained: str, *, seed: int = 0) -> Start
     initial = None if spec.arch == "clip-decoder" else find_initial(spec.arch, pretrained)
     if initial is not None:
         spec = replace(
-            spec, pretrained=True, caffe=initial.caffe, mean=initial.mean, std=initial.std
+            spec,
+            pretrained=not initial.group_norm,
+            caffe=initial.caffe,
+            mean=initial.mean,
+            std=initial.std,
         )
     network = build_network(spec, seed=seed)
     if isinstance(network, ClipDecoder):

@@ -2,10 +2,9 @@
 
 import shutil
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
-from gleclip_cli.artifacts.checkpoint import save_checkpoint
+from gleclip_cli.artifacts.checkpoint import save_checkpoint, weights_file
 from gleclip_cli.artifacts.labels import Labels, label_dtype
 from gleclip_cli.artifacts.lines import sha256_of
 from gleclip_cli.artifacts.run_dir import RunDir
@@ -284,5 +283,5 @@ def _weight_hashes(config: TrainSegConfig, *, fetch: bool) -> dict[str, str]:
     if config.arch == "clip-decoder":
         model, weights = clip_files(config.clip_model, config.clip_weights)
         return {"clip": find_clip(model, weights, fetch=fetch).sha256}
-    path = Path(config.pretrained).expanduser()
-    return {"pretrained": sha256_of(path)} if path.is_file() else {}
+    path = weights_file(config.pretrained)
+    return {"pretrained": sha256_of(path)} if path else {}

@@ -14,6 +14,7 @@ from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.errors import BadInput, EnvironmentFault, MissingInput, UsageError
 from gleclip_cli.model.clip import load_clip
 from gleclip_cli.seg import network as module
+from gleclip_cli.seg.initial import find_initial
 from gleclip_cli.seg.network import (
     NetworkSpec,
     build_network,
@@ -164,6 +165,33 @@ def test_a_network_starts_from_a_file_and_comes_back_as_it_was_started(tmp_path)
     run, images = RunDir(tmp_path), torch.rand(1, 3, 33, 40)
     save(run, started.network, started.spec, "")
     assert torch.equal(load_network(run, "seg")(images), started.network.eval()(images))
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_a_network_starts_from_one_of_either_norm_in_a_folder_for_a_hub(pretrained, tmp_path):
+    """A body from nothing has group norm, one from weights frozen batch norm."""
+    kind = replace(SMALL, pretrained=pretrained)
+    first = build_network(kind, seed=3)
+    meta = {"network": asdict(kind), "clip_sha256": ""}
+    save_hub_checkpoint(tmp_path, first.weights(), meta)
+    started = start_network(SMALL, str(tmp_path), seed=1)
+    assert started.spec == kind
+    assert (started.notes, started.warnings) == ((), ())
+    weights = started.network.weights()
+    assert all(torch.equal(value, weights[name]) for name, value in first.weights().items())
+    other = start_network(replace(SMALL, num_classes=5), str(tmp_path / "model.safetensors"))
+    assert torch.equal(other.network.body.conv1.weight, first.body.conv1.weight)
+    assert "Not used" in other.notes[0]
+    (tmp_path / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(BadInput, match="damaged"):
+        start_network(SMALL, str(tmp_path))
+
+
+def test_the_colours_and_strides_of_the_caffe_layout_come_along(tmp_path):
+    kind = NetworkSpec(arch="deeplabv2", num_classes=2, caffe=True, pretrained=True)
+    meta = {"network": asdict(kind), "clip_sha256": ""}
+    save_hub_checkpoint(tmp_path, {"x": torch.zeros(1)}, meta)
+    assert find_initial("deeplabv2", str(tmp_path)).caffe
 
 
 def test_the_body_of_clip_decoder_is_clip_whatever_presets_say(spec):
