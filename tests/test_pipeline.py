@@ -212,6 +212,7 @@ def test_a_limited_stage_is_told_to_the_next_and_extended(tiny_voc: Path, tmp_pa
     assert gleclip(*prepare, "--limit", 2).exit_code == 0
     first = [gleclip(*road[0], *here, "--limit", 1), gleclip(*road[1], *here)]
     assert "1 item, --limit 1;" in first[0].stderr
+    assert first[0].stderr.count("maps of photographs mean nothing") == 1
     assert "Left out: 1 image without maps (gen-cam --limit 1)." in first[1].stderr
     refined = tmp_path / "run" / "refine" / "train" / "manifest.json"
     assert json.loads(refined.read_text())["warnings"] == [

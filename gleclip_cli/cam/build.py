@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gleclip_cli.artifacts.checkpoint import load_checkpoint
+from gleclip_cli.artifacts.lines import sha256_of
 from gleclip_cli.artifacts.manifest import Manifest
 from gleclip_cli.artifacts.run_dir import RunDir, printable
 from gleclip_cli.cam.texts import Embed, remembered
-from gleclip_cli.config import TrainCamConfig
+from gleclip_cli.config import GenCamConfig, TrainCamConfig
+from gleclip_cli.datasets.vocabulary import Vocabulary
 from gleclip_cli.errors import BadInput, OtherSettings
 from gleclip_cli.model.bca import BidirectionalCrossAttention
 from gleclip_cli.model.clip import FrozenClip, build_clip
@@ -20,8 +23,9 @@ from gleclip_cli.model.grounding_decoder import GroundingDecoder, levels_of
 from gleclip_cli.model.on_clip import quarter_blocks
 from gleclip_cli.model.texts import Wording
 from gleclip_cli.model.weights import find_clip, fit_weights
-from gleclip_cli.resources import clip_files
+from gleclip_cli.resources import MICRO_CLIP, clip_files
 
+_DRAWN = "scenes"
 _WIDEST = 256
 _REFIT = "Train it again: `gleclip train-cam --overwrite`."
 
@@ -123,6 +127,18 @@ def load_gleclip(run: RunDir, device: torch.device | str = "cpu") -> GLECLIP:
     model = build_gleclip(spec, clip, embed(clip, wording), num_classes)
     fit_weights(model, tensors, origin=printable(path), remedy=_REFIT, wanted=model.weights())
     return model.eval()
+
+
+def warnings_about(clip: FrozenClip, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return what to tell of a CLIP: what was done to its weights, and of what it knows nothing."""
+    _, micro = clip_files(MICRO_CLIP, MICRO_CLIP)
+    if vocabulary.name == _DRAWN or clip.weights_sha256 != sha256_of(Path(micro)):
+        return clip.warnings
+    return (
+        *clip.warnings,
+        f"micro-CLIP knows the drawn world of {_DRAWN} only; its maps of photographs mean nothing: "
+        f"use --clip-model {GenCamConfig.clip_model} --clip-weights {GenCamConfig.clip_weights}.",
+    )
 
 
 def fitting(training: Manifest, weights: Mapping[str, str], calibration: str) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.artifacts.run_dir import RunDir
-from gleclip_cli.cam.build import load_gleclip
+from gleclip_cli.cam.build import load_gleclip, warnings_about
 from gleclip_cli.cam.method import CamMethod, trained, training_free
 from gleclip_cli.cam.texts import naming_texts
 from gleclip_cli.config import GenCamConfig, PredictConfig
@@ -93,7 +93,7 @@ def load_map_labeller(
     *,
     warn: Callable[[str], None],
 ) -> MapLabeller:
-    """Load what `config.method` needs; `warn` is told what had to be done to the weights.
+    """Load what `config.method` needs; `warn` is told what `warnings_about` them.
 
     Raises:
         MissingInput: GLE-CLIP has not been trained.
@@ -115,7 +115,7 @@ def load_map_labeller(
     else:
         clip = build_clip(find_clip(*clip_files(config.clip_model, config.clip_weights)))
         tagged = training_free(maps, clip.to(device), vocabulary)
-    for warning in tagged.clip.warnings:
+    for warning in warnings_about(tagged.clip, vocabulary):
         warn(warning)
     namer = named_by(tagged.clip, naming_texts(vocabulary)) if config.regions else None
     return MapLabeller(config, len(vocabulary.class_names), tagged, untagged, namer)

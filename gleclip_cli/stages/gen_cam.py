@@ -14,7 +14,7 @@ from gleclip_cli.artifacts.maps import Cam, save_cam
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, open_stage, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
-from gleclip_cli.cam.build import fitting, load_gleclip
+from gleclip_cli.cam.build import fitting, load_gleclip, warnings_about
 from gleclip_cli.cam.method import CamMethod, Views, trained, training_free
 from gleclip_cli.cam.texts import remembered, texts_hash, wording_of
 from gleclip_cli.config import Execution, GenCamConfig
@@ -140,7 +140,7 @@ class Cams:
         else:
             clip, embed = build_clip(self.source).to(device), remembered(self.run, self.source)
             method = training_free(config, clip, self.vocabulary, embed=embed)
-        for warning in method.clip.warnings:
+        for warning in warnings_about(method.clip, self.vocabulary):
             self.stage.warn(warning)
         return method
 

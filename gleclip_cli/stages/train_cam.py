@@ -10,7 +10,7 @@ from gleclip_cli.artifacts.maps import save_label_image
 from gleclip_cli.artifacts.run_dir import RunDir
 from gleclip_cli.artifacts.stage import Manifest, Stage, load_manifest, require
 from gleclip_cli.artifacts.tables import PreparedData, load_prepared
-from gleclip_cli.cam.build import build_gleclip, spec_of
+from gleclip_cli.cam.build import build_gleclip, spec_of, warnings_about
 from gleclip_cli.cam.criterion import GroundingCriterion
 from gleclip_cli.cam.lesson import TaughtLesson
 from gleclip_cli.cam.mosaic import draw_mosaics
@@ -127,7 +127,7 @@ class _Training:
         image_ids = self._tagged()
         device = pick_device(processes.device, self._progress)
         clip = build_clip(source).to(device)
-        for warning in clip.warnings:
+        for warning in warnings_about(clip, self._vocabulary):
             stage.warn(warning)
         texts = remembered(self._run, source)(clip, wording)
         spec, classes = spec_of(config), len(wording.prompts)

@@ -1,6 +1,7 @@
 """Every ablation switch: the model it builds, and that its fallback is the form it claims."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from gleclip_cli.artifacts.manifest import Manifest
-from gleclip_cli.cam.build import build_gleclip, fitting, spec_of
+from gleclip_cli.cam.build import build_gleclip, fitting, spec_of, warnings_about
 from gleclip_cli.config import TrainCamConfig
+from gleclip_cli.datasets.vocabulary import load_vocabulary
 from gleclip_cli.errors import OtherSettings, UsageError
 from gleclip_cli.model.clip import FrozenClip
 from gleclip_cli.model.gleclip import GLECLIP, text_cosines
+from gleclip_cli.resources import clip_files
 
 Build = Callable[..., GLECLIP]
 OFF: dict[str, Any] = {"gd": False, "bca": "off", "daf": "local"}
@@ -28,6 +31,19 @@ def cosines(model: GLECLIP, images: Tensor) -> Tensor:
     """Calibrated similarity by CLIP alone."""
     dense = model.clip(model.clip.normalise(images), calibration=model.calibration).dense
     return text_cosines(dense.permute(0, 2, 3, 1), model.texts.expand(len(images), -1, -1))
+
+
+def test_micro_clip_is_warned_of_where_nothing_is_drawn(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, voc = build().clip, load_vocabulary("voc")
+    assert warnings_about(clip, voc) == clip.warnings
+    _, micro = clip_files("micro-clip", "micro-clip")
+    monkeypatch.setattr(clip, "weights_sha256", sha256(Path(micro).read_bytes()).hexdigest())
+    assert warnings_about(clip, load_vocabulary("scenes")) == clip.warnings
+    *_, told = warnings_about(clip, voc)
+    assert told.startswith("micro-CLIP knows the drawn world of scenes only")
+    assert told.endswith("--clip-model ViT-B-16-quickgelu --clip-weights openai.")
 
 
 def test_all_off_is_calibrated_similarity(build: Build, images: Tensor) -> None:
