@@ -83,6 +83,9 @@ def _train(
     if config.targets == "pseudo":
         inputs.append(require(run, "refine", config.split, allow_partial=execution.allow_partial))
     weights = _weight_hashes(config, fetch=not execution.dry_run)
+    if execution.overwrite and not execution.dry_run:
+        names = load_vocabulary(prepared.vocabulary).class_names
+        start_network(_spec_of(config, len(names)), config.pretrained)  # refused before it replaces
     with open_training(
         run, "train_seg", config, name=config.name, inputs=inputs, weights=weights,
         processes=processes, execution=execution, progress=progress,
@@ -135,12 +138,7 @@ class _Training:
         config, stage = self._config, self._stage
         image_ids = self._image_ids(source)
         device = pick_device(self._processes.device, self._progress)
-        spec = NetworkSpec(
-            arch=config.arch,
-            num_classes=len(self._classes),
-            clip_model=config.clip_model if config.arch == "clip-decoder" else "",
-            clip_weights=config.clip_weights if config.arch == "clip-decoder" else "",
-        )
+        spec = _spec_of(config, len(self._classes))
         started = start_network(spec, config.pretrained, seed=config.seed)
         network = started.network
         for warning in (*warnings_of(network), *started.warnings):
@@ -276,6 +274,16 @@ class _Training:
             return predicted
 
         return monitor(self._stage, self._prepared, split, known[:_MONITORED], predict, classes)
+
+
+def _spec_of(config: TrainSegConfig, num_classes: int) -> NetworkSpec:
+    on_clip = config.arch == "clip-decoder"
+    return NetworkSpec(
+        arch=config.arch,
+        num_classes=num_classes,
+        clip_model=config.clip_model if on_clip else "",
+        clip_weights=config.clip_weights if on_clip else "",
+    )
 
 
 def _weight_hashes(config: TrainSegConfig, *, fetch: bool) -> dict[str, str]:

@@ -430,6 +430,17 @@ def test_deeplab_goes_the_same_road(run, config):
     assert predict_logits(network, scene("v")[0]).shape == (21, 32, 40)
 
 
+def test_weights_that_do_not_fit_replace_nothing(run, config, tmp_path):
+    train_seg(run, replace(config, epochs=0.5), execution=CPU)
+    other = replace(config, arch="deeplabv2-small")
+    (tmp_path / "other.safetensors").write_bytes(run.checkpoint("seg").read_bytes())
+    over = replace(CPU, overwrite=True)
+    for name, error in (("other.safetensors", BadInput), ("imagenet22k", UsageError)):
+        with pytest.raises(error):
+            train_seg(run, replace(other, pretrained=name), execution=over)
+    assert load_network(run, "seg", "cpu").num_classes == 21
+
+
 def test_a_network_of_the_package_goes_the_same_road(run, config):
     pytest.importorskip("segmentation_models_pytorch")
     heard = Heard()
