@@ -26,15 +26,33 @@ def test_padding_has_the_mean_colour(decoder):
     assert torch.allclose(padded[0, :, 15], decoder.clip.mean.expand(3, 1, 16)[:, 0])
 
 
+def token(maps, row, column):
+    raw = maps[:, row, column]
+    return (raw - raw.mean()) / (raw.var(correction=0) + 1e-5).sqrt()
+
+
 def test_features_are_standardised_tokens_of_the_quarter_layers(decoder):
     images = torch.rand(2, 3, 32, 48)
     (features,) = decoder.features(images)
     assert decoder.layers == (1, 2, 3, 4)
-    assert features.shape == (2, 4, 4, 6, 64)
-    outputs = decoder.clip.block_outputs(decoder.clip.normalise(images), [3])
-    raw = outputs[0][1, :, 2, 5]
-    expected = (raw - raw.mean()) / (raw.var(correction=0) + 1e-5).sqrt()
-    assert torch.allclose(features[1, 2, 2, 5], expected, atol=1e-5)
+    assert features.shape == (2, 8, 4, 6, 64)
+    (near,) = decoder.clip.block_outputs(decoder.clip.normalise(images), [3])
+    assert torch.allclose(features[1, 2, 2, 5], token(near[1], 2, 5), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (8, 24)])
+def test_features_of_the_picture_at_half_its_size_come_last(decoder, size):
+    """An odd number of patches gets one more, of the mean colour."""
+    images = torch.rand(2, 3, *size)
+    (features,) = decoder.features(images)
+    assert features.shape[2:4] == (size[0] // 8, size[1] // 8)
+    even = decoder.clip.mean.expand(2, 3, *(-(-side // 16) * 16 for side in size)).clone()
+    even[..., : size[0], : size[1]] = images
+    halved = (even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2]) / 4
+    halved += even[..., 1::2, 1::2] / 4
+    (far,) = decoder.clip.block_outputs(decoder.clip.normalise(halved), [3])
+    enlarged = functional.interpolate(far, scale_factor=2, mode="bilinear")
+    assert torch.allclose(features[1, 6, 0, 2], token(enlarged[1], 0, 2), atol=1e-5)
 
 
 def test_forward_is_decode_of_features_enlarged(decoder):

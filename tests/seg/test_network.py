@@ -143,7 +143,7 @@ def test_77_all_differences_are_listed_and_nothing_is_loaded(spec):
     given["join.weight"] = torch.zeros(2, 2)
     with pytest.raises(BadInput) as caught:
         load_weights(network, given, origin="x")
-    for fault in ("join.bias missing", "stranger unknown", r"join.weight is (2, 2), not (64, 256)"):
+    for fault in ("join.bias missing", "stranger unknown", r"join.weight is (2, 2), not (64, 512)"):
         assert fault in caught.value.cause
     assert all(torch.equal(value, before[name]) for name, value in network.weights().items())
 

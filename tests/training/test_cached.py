@@ -50,7 +50,7 @@ def test_windows_hold_the_features_of_the_whole_picture(network):
     for batch in cached(network, "ab").steps(0, 20):
         assert batch.images.shape == (2, 3, 32, 32)
         (grids,) = batch.features
-        assert grids.shape == (2, 4, 4, 4, 64)
+        assert grids.shape == (2, 8, 4, 4, 64)
         assert grids.dtype == torch.float16
         for image_id, image, mask, features in zip(
             batch.image_ids, batch.images, batch.masks, grids, strict=True
