@@ -93,7 +93,7 @@ def load_map_labeller(
     *,
     warn: Callable[[str], None],
 ) -> MapLabeller:
-    """Load what `config.method` needs; `warn` is told what `warnings_about` them.
+    """Load what `config.method` needs; `warn` is told what `warnings_about` tells.
 
     Raises:
         MissingInput: GLE-CLIP has not been trained.

@@ -96,9 +96,9 @@ def words(start: str, weights: Path) -> tuple[object, ...]:
     return (
         "train-seg", "--dataset", "voc", "--targets", "gt", "--name", start, *pretrained,
         "--arch", "smp:deeplabv3plus:mobilenet_v2", "--epochs", EPOCHS, "--batch-size", 8,
-        "--crop", 256, "--scales", "0.5,1.25", "--jitter", 0.2, "--no-balanced",
+        "--crop", 256, "--scales", "0.5,1.25", "--jitter", 0.2,
         "--learning-rate", 3e-4 if start == "imagenet" else 1e-3, "--weight-decay", 0.01,
-        "--warmup", 0.05, "--ema", 0.99, "--channels-last", "--device", "cpu",
+        "--warmup", 0.05, "--ema", 0.98, "--channels-last", "--device", "cpu",
     )  # fmt: skip
 
 
