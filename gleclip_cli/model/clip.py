@@ -151,17 +151,18 @@ class FrozenClip(nn.Module):
     @torch.no_grad()
     def block_outputs(
         self, images: Float[Tensor, "b 3 H W"], layers: Sequence[int]
-    ) -> list[Float[Tensor, "b c h w"]]:
-        """Return the patch tokens after the given blocks (1 is the first), in the given order."""
+    ) -> tuple[list[Float[Tensor, "b c h w"]], Float[Tensor, "b e"]]:
+        """Return patch tokens after blocks, numbered from 1, in that order; `global_embed`."""
         if not layers or not all(1 <= layer <= self.num_layers for layer in layers):
             raise ValueError(f"layers {list(layers)} of a CLIP of {self.num_layers} blocks")
         tokens = self._embed(images)
         outputs = {}
-        for layer, block in enumerate(self.blocks[: max(layers)], start=1):
+        for layer, block in enumerate(self.blocks, start=1):
             tokens = advance(block, tokens)
             if layer in layers:
                 outputs[layer] = self._as_grid(tokens[:, 1:], images)
-        return [outputs[layer] for layer in layers]
+        cls = nn.functional.normalize(self._project(tokens[:, 0]), dim=-1)
+        return [outputs[layer] for layer in layers], cls
 
     @torch.no_grad()
     def encode_texts(self, token_ids: Int[Tensor, "k s"]) -> Float[Tensor, "k e"]:

@@ -68,9 +68,9 @@ class PixelCriterion:
     def _outputs(self, images: Tensor, batch: Batch) -> tuple[list[Tensor], Tensor | None]:
         network = self.network
         if isinstance(network, ClipDecoder) and (batch.features is not None or self.pairs):
-            (features,) = batch.features or network.features(images)
+            features, whole = batch.features or network.features(images)
             tokens = network.tokens(features.float())
-            return [network.logits(tokens, images)], tokens
+            return [network.logits(tokens, whole.float(), images)], tokens
         return (self.forward or network.training_logits)(images), None
 
     @torch.no_grad()
@@ -79,8 +79,8 @@ class PixelCriterion:
         assert self.correction is not None
         teacher = cast(SegmentationNetwork, self.correction.teacher.network)
         if batch.features is not None and isinstance(teacher, ClipDecoder):
-            (features,) = batch.features
-            logits = teacher.decode(features.float(), images)
+            features, whole = batch.features
+            logits = teacher.decode(features.float(), whole.float(), images)
             return functional.interpolate(logits, images.shape[-2:], mode="bilinear")
         taught: Tensor = teacher(images)
         return taught

@@ -78,8 +78,9 @@ class Relabeller:
         share = min(1.0, network.window / max(picture.shape[1:]))
         height, width = (max(1, round(side * share)) for side in picture.shape[1:])
         seen = network.pad(shrunk(picture, height, width)[None].float() / 255)
-        tokens = network.tokens(*network.features(seen))
-        logits = network.logits(tokens, seen)[0, [BACKGROUND, *class_ids]]
+        features, whole = network.features(seen)
+        tokens = network.tokens(features)
+        logits = network.logits(tokens, whole, seen)[0, [BACKGROUND, *class_ids]]
         maps = half_spread(
             logits.softmax(dim=0)[1:],
             learned_affinity(tokens)[0],

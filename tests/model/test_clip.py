@@ -76,9 +76,11 @@ def test_uncalibrated_patches_are_open_clips_tokens(clip: FrozenClip) -> None:
 def test_block_outputs_are_open_clips_intermediates(clip: FrozenClip) -> None:
     images = pictures(32, 32)
     expected = clip.visual.forward_intermediates(images, indices=[1, 3])["image_intermediates"]
-    late, early = clip.block_outputs(images, [4, 2])
+    (late, early), whole = clip.block_outputs(images, [4, 2])
     torch.testing.assert_close(early, expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(late, expected[1], atol=1e-5, rtol=1e-5)
+    encoded = clip.clip.encode_image(images, normalize=True)
+    torch.testing.assert_close(whole, encoded, atol=1e-5, rtol=1e-5)
     with pytest.raises(ValueError, match="layers"):
         clip.block_outputs(images, [0])
 

@@ -33,10 +33,10 @@ def token(maps, row, column):
 
 def test_features_are_standardised_tokens_of_the_quarter_layers(decoder):
     images = torch.rand(2, 3, 32, 48)
-    (features,) = decoder.features(images)
+    features, _ = decoder.features(images)
     assert decoder.layers == (1, 2, 3, 4)
     assert features.shape == (2, 8, 4, 6, 64)
-    (near,) = decoder.clip.block_outputs(decoder.clip.normalise(images), [3])
+    (near,), _ = decoder.clip.block_outputs(decoder.clip.normalise(images), [3])
     assert torch.allclose(features[1, 2, 2, 5], token(near[1], 2, 5), atol=1e-5)
 
 
@@ -44,13 +44,13 @@ def test_features_are_standardised_tokens_of_the_quarter_layers(decoder):
 def test_features_of_the_picture_at_half_its_size_come_last(decoder, size):
     """An odd number of patches gets one more, of the mean colour."""
     images = torch.rand(2, 3, *size)
-    (features,) = decoder.features(images)
+    features, _ = decoder.features(images)
     assert features.shape[2:4] == (size[0] // 8, size[1] // 8)
     even = decoder.clip.mean.expand(2, 3, *(-(-side // 16) * 16 for side in size)).clone()
     even[..., : size[0], : size[1]] = images
     halved = (even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2]) / 4
     halved += even[..., 1::2, 1::2] / 4
-    (far,) = decoder.clip.block_outputs(decoder.clip.normalise(halved), [3])
+    (far,), _ = decoder.clip.block_outputs(decoder.clip.normalise(halved), [3])
     enlarged = functional.interpolate(far, scale_factor=2, mode="bilinear")
     assert torch.allclose(features[1, 6, 0, 2], token(enlarged[1], 0, 2), atol=1e-5)
 
@@ -94,12 +94,23 @@ def test_a_context_layer_reads_the_whole_grid_once_trained():
 
 def test_an_untrained_decoder_is_a_classifier_of_tokens(decoder):
     images = torch.rand(1, 3, 32, 32)
-    (features,) = decoder.features(images)
+    features, whole = decoder.features(images)
     parts = [layer(features[:, i]) for i, layer in enumerate(decoder.project)]
     tokens = decoder.join(functional.gelu(torch.cat(parts, dim=-1)))
     coarse = decoder.classify(tokens).permute(0, 3, 1, 2)
     expected = functional.interpolate(coarse, (8, 8), mode="bilinear")
-    assert torch.allclose(decoder.decode(features, images), expected, atol=1e-6)
+    assert torch.allclose(decoder.decode(features, whole, images), expected, atol=1e-6)
+
+
+def test_the_whole_picture_says_which_classes_are_likely(decoder, monkeypatch):
+    """A unit vector of width e, times sqrt(e); the same everywhere."""
+    images = torch.rand(1, 3, 32, 32)
+    features, whole = decoder.features(images)
+    plain = decoder.decode(features, whole, images)
+    weight = torch.randn(3, whole.shape[1])
+    monkeypatch.setattr(decoder.presence, "weight", torch.nn.Parameter(weight))
+    likely = (weight @ whole[0] * whole.shape[1] ** 0.5)[:, None, None]
+    assert torch.allclose(decoder.decode(features, whole, images), plain + likely, atol=1e-4)
 
 
 def test_the_decoder_grows_with_clip():

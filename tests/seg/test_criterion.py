@@ -117,7 +117,7 @@ def test_pairs_of_patches_count_when_asked_for(batch, tiny_clip_json, cached):
     features = decoder.features(batch.images.float() / 255)
     if cached:
         batch = replace(batch, features=features)
-    tokens = decoder.tokens(*features)
+    tokens = decoder.tokens(features[0])
     centres = batch.masks[:, 4::8, 4::8]  # 2 x 2 patches of 8
     pairs = pair_loss(learned_affinity(tokens), centres, ignore_index=255)
     plain, both = (PixelCriterion(decoder, pairs=weight)(batch).item() for weight in (0.0, 0.5))

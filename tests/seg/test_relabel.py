@@ -45,7 +45,7 @@ def test_a_picture_without_tags_is_background(decoder, image):
 
 
 def test_the_class_that_the_network_sees_wins_where_it_sees_it(decoder, image, monkeypatch):
-    def sides(tokens, images):
+    def sides(tokens, whole, images):
         """Class 3 on the left half, class 1 on the right, class 4 everywhere but not tagged."""
         logits = torch.zeros(1, 6, 8, 12)
         logits[:, 3, :, :6] = logits[:, 1, :, 6:] = 6
