@@ -11,7 +11,7 @@ from gleclip_cli.model.clip import FrozenClip
 from gleclip_cli.model.gleclip import GLECLIP, class_probabilities, features_of
 from gleclip_cli.model.grounding_losses import learned_affinity
 from gleclip_cli.parallel.device import arithmetic
-from gleclip_cli.refine.affinity import gated, half_spread
+from gleclip_cli.refine.affinity import gated, part_spread, raised
 from gleclip_cli.refine.walk import walk_grid, walked
 
 Spread = Literal["none", "caa", "walk"]
@@ -21,11 +21,11 @@ Spread = Literal["none", "caa", "walk"]
 class Grounded:
     """Maps of one view by a trained model.
 
-    With `spread` caa, a map is the mean of the probabilities, fine but patchy, and of what CAA
+    With `spread` caa, a map is one third the probabilities, fine but patchy, two thirds what CAA
     makes of them on the patch grid, coarse but whole: each alone is worse. With the model's gate
     CLIP's attention counts where the learned affinity agrees. With walk, the probabilities walk
-    along the finest pixel embeddings. `labelled` False: classes are not known to be there, so that
-    what CAA spreads keeps the height of its map.
+    along the finest pixel embeddings. What is spread reaches 1: a class that is there is somewhere.
+    `labelled` False: that is not known, and a map is as high as its class is likely.
     """
 
     stretched = False
@@ -68,6 +68,8 @@ class Grounded:
         maps = [share[list(ids)] for share, ids in zip(shares, class_ids, strict=True)]
         if self._spread == "none":
             return maps
+        if self._labelled:
+            maps = [raised(own) for own in maps]
         if self._spread == "walk":
             cells = walk_grid((images.shape[2], images.shape[3]))
             embedded = grounding.pixels.permute(0, 3, 1, 2)
@@ -77,13 +79,7 @@ class Grounded:
             affinity = list(learned_affinity(grounding.joined))
         grid = (features.dense.shape[2], features.dense.shape[3])
         return [
-            half_spread(
-                fine,
-                gated(attention, learned),
-                grid,
-                threshold=self._threshold,
-                labelled=self._labelled,
-            )
+            part_spread(fine, gated(attention, learned), grid, threshold=self._threshold)
             for fine, attention, learned in zip(maps, features.attention, affinity, strict=True)
         ]
 

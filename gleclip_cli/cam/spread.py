@@ -30,8 +30,9 @@ from gleclip_cli.refine.affinity import (
     caa,
     doubly_stochastic,
     gated,
-    half_spread,
     min_max,
+    part_spread,
+    raised,
 )
 from gleclip_cli.refine.naming import RegionNamer, named_by
 from gleclip_cli.refine.walk import walk_grid, walked
@@ -169,9 +170,8 @@ class Spreader:
             both = self._config.affinity == "both"
             affinity = gated(seen.attention, learned) if both else learned
         if not source.on_patches:
-            return half_spread(
-                maps, affinity, seen.grid, threshold=threshold, labelled=source.labelled
-            )
+            fine = raised(maps) if source.labelled else maps
+            return part_spread(fine, affinity, seen.grid, threshold=threshold)
         return min_max(
             caa(affinity, maps, threshold=threshold, parity=source.parity), parity=source.parity
         )

@@ -22,7 +22,7 @@ from gleclip_cli.artifacts.maps import Cam
 from gleclip_cli.config import RefineConfig
 from gleclip_cli.model.grounding_losses import learned_affinity
 from gleclip_cli.model.losses import BACKGROUND
-from gleclip_cli.refine.affinity import half_spread
+from gleclip_cli.refine.affinity import part_spread, raised
 from gleclip_cli.refine.decide import Decision
 from gleclip_cli.refine.naming import RegionNamer
 from gleclip_cli.refine.pseudo_mask import pseudo_mask, with_background
@@ -81,8 +81,8 @@ class Relabeller:
         features, whole = network.features(seen)
         tokens = network.tokens(features)
         logits = network.logits(tokens, whole, seen)[0, [BACKGROUND, *class_ids]]
-        maps = half_spread(
-            logits.softmax(dim=0)[1:],
+        maps = part_spread(
+            raised(logits.softmax(dim=0)[1:]),
             learned_affinity(tokens)[0],
             (tokens.shape[1], tokens.shape[2]),
             threshold=RefineConfig().caa_threshold,

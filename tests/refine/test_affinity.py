@@ -8,8 +8,9 @@ from gleclip_cli.refine.affinity import (
     box_mask,
     caa,
     gated,
-    half_spread,
     min_max,
+    part_spread,
+    raised,
     sinkhorn_scaling,
 )
 
@@ -121,25 +122,28 @@ def test_min_max_keeps_the_shape_of_the_faintest_map() -> None:
     assert min_max(faint, parity=True).max().item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_half_of_a_map_is_what_caa_makes_by_hand() -> None:
+def test_two_thirds_of_a_map_are_what_caa_makes_by_hand() -> None:
     """Two patches alike and one unlike them; the box holds the first alone."""
     affinity = torch.tensor([[0.8, 0.7, 0.1], [0.7, 0.8, 0.1], [0.1, 0.1, 0.9]])
     fine = np.array([[[0.8, 0, 0]], [[0, 0, 0]]], np.float32)
     whole = dense_caa(affinity.numpy(), fine)[:1]
-    stretched = (whole - whole.min()) / (whole.max() - whole.min())
+    coarse = 0.8 * (whole - whole.min()) / (whole.max() - whole.min())
 
-    def halved(maps: np.ndarray, **options: bool) -> np.ndarray:
-        found = half_spread(torch.from_numpy(maps), affinity, (1, 3), threshold=0.4, **options)
-        return found.numpy()
+    def spread(maps: np.ndarray) -> np.ndarray:
+        return part_spread(torch.from_numpy(maps), affinity, (1, 3), threshold=0.4).numpy()
 
-    found = halved(fine)
-    np.testing.assert_allclose(found[:1], (fine[:1] + stretched) / 2, atol=1e-5)
+    found = spread(fine)
+    np.testing.assert_allclose(found[:1], (fine[:1] + 2 * coarse) / 3, atol=1e-5)
     assert not found[1].any()
-    unsure = halved(fine, labelled=False)
-    np.testing.assert_allclose(unsure[:1], (fine[:1] + 0.8 * stretched) / 2, atol=1e-5)
-    at_twice = [1, 0.75 + 0.25 * stretched[0, 0, 1]]  # bilinear, half-pixel centres
-    large = halved(fine.repeat(2, axis=1).repeat(2, axis=2))
-    np.testing.assert_allclose(large[0, :, :2], [(0.8 + np.array(at_twice)) / 2] * 2, atol=1e-5)
+    at_twice = [0.8, 0.6 + 0.25 * coarse[0, 0, 1]]  # bilinear, half-pixel centres
+    large = spread(fine.repeat(2, axis=1).repeat(2, axis=2))
+    np.testing.assert_allclose(large[0, :, :2], [(0.8 + 2 * np.array(at_twice)) / 3] * 2, atol=1e-5)
+
+
+def test_raised_maps_reach_one_and_zeros_stay() -> None:
+    maps = torch.tensor([[[0.2, 0.1]], [[0.0, 0.0]], [[1.0, 0.3]]])
+    expected = torch.tensor([[[1.0, 0.5]], [[0.0, 0.0]], [[1.0, 0.3]]])
+    torch.testing.assert_close(raised(maps), expected)
 
 
 def test_the_gate_keeps_attention_that_is_near_what_was_learned() -> None:
