@@ -47,9 +47,7 @@ def test_without_spreading_maps_are_probabilities(build: Build, images: Tensor) 
 
 
 @pytest.mark.parametrize("gate", [True, False])
-def test_two_thirds_of_a_spread_map_are_coarse(
-    build: Build, images: Tensor, gate: bool
-) -> None:
+def test_two_thirds_of_a_spread_map_are_coarse(build: Build, images: Tensor, gate: bool) -> None:
     model = build(opened=True, gate=gate)
     seen = model.clip(model.clip.normalise(images), blocks=model.blocks)
     with torch.no_grad():
