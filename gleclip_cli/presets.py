@@ -33,7 +33,7 @@ _SCENES: dict[str, dict[str, Any]] = {
         "crop": 160,
         "batch_size": 8,
         "learning_rate": 2e-3,
-        "epochs": 10.0,
+        "epochs": 8.0,
         "limit": 300,
     },
     "gen-cam": _MICRO_CLIP,
