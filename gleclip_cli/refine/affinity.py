@@ -117,8 +117,9 @@ def part_spread(
     grid: tuple[int, int],
     *,
     threshold: float,
+    share: float = 2 / 3,
 ) -> Float[Tensor, "k h w"]:
-    """Return fine maps, of which two thirds are what CAA makes of them on the `grid` of patches.
+    """Return fine maps, of which a `share` is what CAA makes of them on the `grid` of patches.
 
     What is spread is as high as its map.
     """
@@ -126,7 +127,7 @@ def part_spread(
     spread = min_max(caa(affinity, coarse, threshold=threshold))
     spread = spread * fine.amax(dim=(1, 2), keepdim=True)
     size = (fine.shape[1], fine.shape[2])
-    return (fine + 2 * functional.interpolate(spread[None], size, mode="bilinear")[0]) / 3
+    return fine.lerp(functional.interpolate(spread[None], size, mode="bilinear")[0], share)
 
 
 def gated(

@@ -7,6 +7,8 @@ Source: WeCLIP, single-stage: CLIP's Grad-CAM, spread by CLIP's attention times 
 Here: the network's own probabilities, and the affinity alone. Half way through a training on scenes
 new masks have 48.4 mIoU, those of refine 47.3, and with regions named last 53.9. On every eighth
 image it is 47.4 and 43.6; 45.1 without spreading, 47.3 with CLIP's attention beside the affinity.
+Since then, at the end of a training whose masks have 57.5 there: 54.3; 52.4 if maps were not raised
+to 1, 51.1 if two thirds of them were spread instead of half.
 """
 
 from collections.abc import Sequence
@@ -86,6 +88,7 @@ class Relabeller:
             learned_affinity(tokens)[0],
             (tokens.shape[1], tokens.shape[2]),
             threshold=RefineConfig().caa_threshold,
+            share=0.5,
         )
         enlarged = functional.interpolate(maps[None], seen.shape[2:], mode="bilinear")[0]
         result: np.ndarray = enlarged[:, :height, :width].cpu().numpy()
