@@ -129,12 +129,15 @@ def test_two_thirds_of_a_map_are_what_caa_makes_by_hand() -> None:
     whole = dense_caa(affinity.numpy(), fine)[:1]
     coarse = 0.8 * (whole - whole.min()) / (whole.max() - whole.min())
 
-    def spread(maps: np.ndarray) -> np.ndarray:
-        return part_spread(torch.from_numpy(maps), affinity, (1, 3), threshold=0.4).numpy()
+    def spread(maps: np.ndarray, **options: float) -> np.ndarray:
+        fine = torch.from_numpy(maps)
+        return part_spread(fine, affinity, (1, 3), threshold=0.4, **options).numpy()
 
     found = spread(fine)
     np.testing.assert_allclose(found[:1], (fine[:1] + 2 * coarse) / 3, atol=1e-5)
     assert not found[1].any()
+    half = spread(fine, share=0.5)
+    np.testing.assert_allclose(half[:1], (fine[:1] + coarse) / 2, atol=1e-5)
     at_twice = [0.8, 0.6 + 0.25 * coarse[0, 0, 1]]  # bilinear, half-pixel centres
     large = spread(fine.repeat(2, axis=1).repeat(2, axis=2))
     np.testing.assert_allclose(large[0, :, :2], [(0.8 + 2 * np.array(at_twice)) / 3] * 2, atol=1e-5)
